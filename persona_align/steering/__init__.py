@@ -1,0 +1,35 @@
+"""Per-user activation offsets: a value for each user, and one owner of a model's hooks that applies them."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from persona_align.steering.offsets import ActivationOffsets, Geometry
+    from persona_align.steering.projections import Projections, find_projections
+    from persona_align.steering.steered import SteeredModel, model_fingerprint
+
+__all__ = [
+    "ActivationOffsets",
+    "Geometry",
+    "Projections",
+    "SteeredModel",
+    "find_projections",
+    "model_fingerprint",
+]
+
+_HOMES = {
+    "ActivationOffsets": "offsets",
+    "Geometry": "offsets",
+    "Projections": "projections",
+    "SteeredModel": "steered",
+    "find_projections": "projections",
+    "model_fingerprint": "fingerprint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # torch and transformers take seconds to import: only those who steer pay for them.
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
