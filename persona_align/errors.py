@@ -1,5 +1,7 @@
 """One small tree of errors; every message says what happened and what to do about it."""
 
+from typing import Any
+
 __all__ = [
     "EncoderUnavailableError",
     "IncompatibleOffsetsError",
@@ -13,6 +15,7 @@ __all__ = [
     "UnknownDimensionError",
     "UnsupportedModeError",
     "UnsupportedModelError",
+    "require_user",
 ]
 
 
@@ -76,3 +79,21 @@ class IncompatibleOffsetsError(PersonaAlignError):
 
 class QueueFullError(PersonaAlignError):
     """More requests are waiting than the queue was set to hold."""
+
+
+def require_user(user_id: Any) -> str:
+    """The user's id as it came.
+
+    Raises:
+        MissingUserError: It is missing, empty, blank or no string.
+
+    Example:
+        >>> require_user("ada")
+        'ada'
+    """
+    if not isinstance(user_id, str) or not user_id.strip():
+        raise MissingUserError(
+            "No user was named, so nothing was read or written.",
+            'Name one: config={"configurable": {"user_id": "ada"}}, or a non-empty user_id argument.',
+        )
+    return user_id

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -45,9 +45,6 @@ class Record(BaseModel):
     at: AwareDatetime | None = None
     thread_id: str | None = None
 
-    user_authored: ClassVar[bool] = True
-    """Whether the user wrote it: only such records move a vector."""
-
     @model_validator(mode="wrap")
     @classmethod
     def _explain(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -76,6 +73,11 @@ class Record(BaseModel):
     def texts(self) -> tuple[str, ...]:
         """The texts of the record, in a fixed order."""
         return ()
+
+    @property
+    def user_authored(self) -> bool:
+        """Whether it is the user's own doing: only such records move a vector."""
+        return True
 
     def dated(self, at: datetime) -> Self:
         """The same record, with the same identity, at a time."""
@@ -110,6 +112,11 @@ class Turn(Record):
     def texts(self) -> tuple[str, ...]:
         """The one text."""
         return (self.text,)
+
+    @property
+    def user_authored(self) -> bool:
+        """Whether the user wrote it, rather than a model, a tool or a developer."""
+        return self.role == "user"
 
 
 class Comparison(Record):
