@@ -4,24 +4,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from persona_align.steering.basis import SteeringBasis
     from persona_align.steering.offsets import ActivationOffsets, Geometry
     from persona_align.steering.projections import Projections, find_projections
+    from persona_align.steering.search import ActivationSearch
     from persona_align.steering.steered import SteeredModel, model_fingerprint
 
 __all__ = [
     "ActivationOffsets",
+    "ActivationSearch",
     "Geometry",
     "Projections",
     "SteeredModel",
+    "SteeringBasis",
     "find_projections",
     "model_fingerprint",
 ]
 
 _HOMES = {
     "ActivationOffsets": "offsets",
+    "ActivationSearch": "search",
     "Geometry": "offsets",
     "Projections": "projections",
     "SteeredModel": "steered",
+    "SteeringBasis": "basis",
     "find_projections": "projections",
     "model_fingerprint": "fingerprint",
 }

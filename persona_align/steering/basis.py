@@ -1,0 +1,254 @@
+"""Offsets per preference dimension: what a person prefers, turned into what a model's heads add."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from persona_align.errors import IncompatibleOffsetsError, UnknownDimensionError
+from persona_align.preferences import ALIGNX, Dimension, PreferenceSpace, PreferenceVector
+from persona_align.steering.lessons import Progress
+from persona_align.steering.offsets import ActivationOffsets
+from persona_align.steering.steered import SteeredModel, model_fingerprint
+
+__all__ = ["SteeringBasis", "default_cache", "steerable"]
+
+FORMAT = 1
+_WEIGHTS, _CARD = "steering_basis.safetensors", "steering_basis.json"
+
+
+def steerable(dimension: Dimension) -> bool:
+    """Whether a dimension may ever steer: not a sensitive one, nor one that means nothing without its object."""
+    return dimension.condition_on != "none" and not dimension.sensitive and not dimension.open_valued
+
+
+def default_cache() -> Path:
+    """Where bases are kept if asked: PERSONA_ALIGN_CACHE, else a folder in the user's cache; made by nobody but `fit`."""
+    named = os.environ.get("PERSONA_ALIGN_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "persona-align"
+
+
+class SteeringBasis:
+    """For each pole of each dimension, the offsets that make a model follow it without being told.
+
+    Built by `fit` or `from_pretrained`. `strength` is the calibrated default: the factor on the raw offsets at which
+    steered text stays fluent; `curve` holds the measurements behind it.
+
+    Example:
+        >>> basis = SteeringBasis.fit(model, tokenizer)  # doctest: +SKIP
+        >>> offsets = basis.offsets(PreferenceVector.of({"humor": 0.9}))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        values: NDArray[np.float32],
+        *,
+        poles: Sequence[tuple[str, int, str]],
+        fingerprint: str,
+        strength: float,
+        limit: float,
+        curve: Sequence[dict[str, float]] = (),
+        fitted: dict[str, Any] | None = None,
+    ) -> None:
+        """Take what a fit found.
+
+        Args:
+            values: Raw offsets per pole, [poles, layers, heads, head_dim].
+            poles: Key, sign and name of each pole, in the order of `values`.
+            fingerprint: Of the model that the offsets belong to.
+            strength: The factor that 1.0 stands for.
+            limit: The largest norm that offsets of strength 1.0 may have.
+            curve: Fluency measured for several strengths.
+            fitted: How the basis was fitted, for its card.
+        """
+        self.values = np.array(values, dtype=np.float32)
+        self.values.setflags(write=False)
+        self.poles = tuple((str(key), int(sign), str(name)) for key, sign, name in poles)
+        self.fingerprint = fingerprint
+        self.strength = float(strength)
+        self.limit = float(limit)
+        self.curve = tuple(curve)
+        self.fitted = dict(fitted or {})
+        self._row = {(key, sign): row for row, (key, sign, _) in enumerate(self.poles)}
+
+    @classmethod
+    def fit(
+        cls,
+        hf_model: Any,
+        tokenizer: Any,
+        *,
+        space: PreferenceSpace = ALIGNX,
+        dimensions: Sequence[str] | None = None,
+        seed: int = 0,
+        cache: str | Path | None = None,
+        effort: float = 1.0,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Fit the offsets of a space on a model, once per model.
+
+        The model is told each pole in a prompt, and offsets are found under which it replies the same untold.
+
+        Args:
+            hf_model: Any causal language model of transformers with attention output projections.
+            tokenizer: Its tokenizer, with or without a chat template.
+            space: The dimensions.
+            dimensions: Keys to fit; None fits all that may be steered.
+            seed: Same seed, same bytes on the same machine.
+            cache: A folder where the basis is kept, or found again for the same model, space and settings; with
+                `default_cache()`, `PersonaAligner.wrap` finds it too.
+            effort: A factor on the number of lessons and steps.
+            progress: Called with a label, the number done and the total.
+
+        Raises:
+            UnknownDimensionError: A key that the space does not have, or that is never steered.
+            UnsupportedModelError: The model cannot be steered.
+        """
+        from persona_align.steering.basis_fit import fit_poles
+
+        chosen = _chosen(space, dimensions)
+        steered = SteeredModel.of(hf_model)
+        folder = None
+        if cache is not None:
+            folder = Path(cache) / _cache_key(steered.fingerprint, chosen, seed, effort)
+            if (folder / _CARD).is_file():
+                return cls.from_pretrained(folder, hf_model)
+        basis = cls(**fit_poles(steered, tokenizer, chosen, seed=seed, effort=effort, progress=progress))
+        if folder is not None:
+            basis.save_pretrained(folder)
+        return basis
+
+    @classmethod
+    def cached(cls, hf_model: Any, cache: str | Path | None = None) -> Self | None:
+        """The basis with the most dimensions that was cached for a model, or None.
+
+        Args:
+            hf_model: The model.
+            cache: The folder that `fit` was given; None looks into `default_cache()`.
+        """
+        fingerprint = model_fingerprint(hf_model)
+        found = []
+        for card in sorted(Path(cache or default_cache()).glob(f"basis-*/{_CARD}")):
+            held = json.loads(card.read_text(encoding="utf-8"))
+            if held.get("fingerprint") == fingerprint and held.get("format") == FORMAT:
+                found.append((len(held["poles"]), card.parent))
+        return cls.from_pretrained(max(found)[1], hf_model) if found else None
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The keys that the basis can steer, in the order of its space."""
+        return tuple(dict.fromkeys(key for key, _, _ in self.poles))
+
+    def offsets(self, vector: PreferenceVector, strength: float = 1.0) -> ActivationOffsets:
+        """The confidence-weighted sum over what is known of a person.
+
+        Only readings over their space's confidence floor count, never a sensitive or open-valued dimension, and never
+        a pole that must not reach a model.
+
+        Args:
+            vector: The person's preferences.
+            strength: In multiples of the calibrated default; 0 is exactly off.
+
+        Returns:
+            Offsets whose norm is bounded, so that many preferences together stay as fluent as a few. Zero, with a
+            reason, where nothing is known that may steer.
+        """
+        if not np.isfinite(strength):
+            msg = f"strength must be a finite number, not {strength}"
+            raise ValueError(msg)
+        total = np.zeros(self.values.shape[1:])
+        used = False
+        for reading in vector.confident():
+            row = self._row.get((reading.key, 1 if reading.value > 0 else -1))
+            allowed = steerable(reading.dimension) and reading.dimension.usable(reading.value)
+            if row is None or not allowed or self.poles[row][2] != reading.pole or reading.weight == 0:
+                continue
+            total += abs(reading.weight) * self.values[row]
+            used = True
+        reason = None if used and strength else "no known preference steers" if not used else "strength is 0"
+        total *= self.strength
+        norm = float(np.linalg.norm(total))
+        if norm > self.limit:
+            total *= self.limit / norm
+        return ActivationOffsets(
+            (total * strength).astype(np.float32) + np.float32(0), fingerprint=self.fingerprint, reason=reason
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the basis: the offsets as safetensors, everything else as JSON."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"values": np.ascontiguousarray(self.values)}, folder / _WEIGHTS)
+        card = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "strength": self.strength,
+            "limit": self.limit,
+            "poles": [list(pole) for pole in self.poles],
+            "curve": list(self.curve),
+            "fitted": self.fitted,
+        }
+        (folder / _CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, hf_model: Any = None) -> Self:
+        """Read a basis.
+
+        Args:
+            folder: Where `save_pretrained` wrote it.
+            hf_model: The model that it is to steer; None reads it unchecked.
+
+        Raises:
+            IncompatibleOffsetsError: The folder holds no basis that this version reads, or one of another model.
+        """
+        folder = Path(folder)
+        try:
+            card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
+            values = load_file(folder / _WEIGHTS)["values"]
+        except (OSError, ValueError, KeyError) as error:
+            raise IncompatibleOffsetsError(
+                f"{folder} holds no steering basis ({error}).", "Write one with `basis.save_pretrained(folder)`."
+            ) from error
+        if card.get("format") != FORMAT:
+            raise IncompatibleOffsetsError(
+                f"{folder} holds a steering basis of format {card.get('format')}, this version reads {FORMAT}.",
+                "Fit it again with `SteeringBasis.fit(model, tokenizer)`.",
+            )
+        if hf_model is not None and model_fingerprint(hf_model) != card["fingerprint"]:
+            raise IncompatibleOffsetsError(
+                f"The basis belongs to model {card['fingerprint']}, this is {model_fingerprint(hf_model)}.",
+                "Fit one for this model with `SteeringBasis.fit(model, tokenizer)`.",
+            )
+        return cls(
+            values,
+            poles=card["poles"],
+            fingerprint=card["fingerprint"],
+            strength=card["strength"],
+            limit=card["limit"],
+            curve=card["curve"],
+            fitted=card["fitted"],
+        )
+
+
+def _chosen(space: PreferenceSpace, keys: Sequence[str] | None) -> list[Dimension]:
+    if keys is None:
+        return [dimension for dimension in space if steerable(dimension)]
+    dimensions = [space[key] for key in dict.fromkeys(keys)]
+    blocked = [dimension.key for dimension in dimensions if not steerable(dimension)]
+    if blocked:
+        raise UnknownDimensionError(
+            f"These dimensions are never steered: {', '.join(blocked)}.",
+            "They are sensitive, blocked, or mean nothing without their object: leave them out.",
+        )
+    return dimensions
+
+
+def _cache_key(fingerprint: str, dimensions: Sequence[Dimension], seed: int, effort: float) -> str:
+    told = [[d.key, d.high, d.low, d.condition_on] for d in dimensions]
+    text = json.dumps([FORMAT, fingerprint, told, seed, effort])
+    return f"basis-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

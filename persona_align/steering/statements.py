@@ -1,0 +1,158 @@
+"""What a model makes of statements, captured once per model: activations, expected answers and their gradients."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from persona_align.errors import IncompatibleOffsetsError
+from persona_align.steering.asking import Question, answer_logits, expected_agreement, question
+from persona_align.steering.lessons import Progress, in_evaluation
+from persona_align.steering.prompting import layout_of
+from persona_align.steering.questionnaire import QUESTIONNAIRE_VERSION
+from persona_align.steering.steered import SteeredModel
+
+__all__ = ["Captured", "capture_statements"]
+
+Singles = NDArray[np.float32]
+FORMAT = 1
+_ARRAYS = ("agree", "disagree", "gradient", "expected")
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a model makes of each statement, averaged over both orders of the letters.
+
+    Attributes:
+        agree: Head outputs at the answer letter, where the answer is full agreement, [heads, items, head_dim].
+        disagree: The same where it is full disagreement.
+        gradient: d expected agreement / d head outputs, for an offset at every position, [heads, items, head_dim].
+        expected: The model's own expected agreement, 1 to 5, [items].
+    """
+
+    agree: Singles
+    disagree: Singles
+    gradient: Singles
+    expected: NDArray[np.float64]
+
+
+def capture_statements(
+    steered: SteeredModel,
+    tokenizer: Any,
+    statements: Sequence[str],
+    *,
+    cache: str | Path | None = None,
+    batch: int = 16,
+    progress: Progress | None = None,
+) -> Captured:
+    """Ask every statement and record what happens inside the model.
+
+    Args:
+        steered: The model.
+        tokenizer: Its tokenizer.
+        statements: First-person statements.
+        cache: A folder in which what is captured is kept, one file per batch: an interrupted capture resumes.
+        batch: Statements at a time.
+        progress: Called after each batch.
+
+    Raises:
+        IncompatibleOffsetsError: The cache holds something else under this name.
+    """
+    key = _key(steered, tokenizer, statements, batch)
+    folder = Path(cache) / f"statements-{key}" if cache is not None else None
+    parts = []
+    for number, start in enumerate(range(0, len(statements), batch)):
+        file = folder / f"part-{number:04d}.safetensors" if folder is not None else None
+        if file is not None and file.is_file():
+            parts.append(_read(file, key))
+        else:
+            parts.append(_capture(steered, tokenizer, statements[start : start + batch]))
+            if file is not None:
+                _write(file, parts[-1], key)
+        if progress is not None:
+            progress("statements", min(start + batch, len(statements)), len(statements))
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}
+    by_head = {name: np.ascontiguousarray(joined[name].swapaxes(0, 1)) for name in _ARRAYS[:3]}
+    return Captured(**by_head, expected=joined["expected"].astype(np.float64))
+
+
+def _capture(steered: SteeredModel, tokenizer: Any, statements: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """One batch: activations and gradients [items, heads, head_dim], expected agreement [items]."""
+    orders: list[dict[str, NDArray[Any]]] = []
+    for reverse in (False, True):
+        asked = [question(tokenizer, text, reverse=reverse) for text in statements]
+        with in_evaluation(steered):
+            gradient, expected = _gradients(steered, asked)
+            orders.append(
+                {
+                    "agree": _at_the_letter(steered, asked, 5),
+                    "disagree": _at_the_letter(steered, asked, 1),
+                    "gradient": gradient,
+                    "expected": expected,
+                }
+            )
+    return {name: (orders[0][name] + orders[1][name]) / 2 for name in _ARRAYS}
+
+
+def _at_the_letter(steered: SteeredModel, asked: Sequence[Question], agreement: int) -> Singles:
+    """Head outputs at the letter of an answer, [items, heads, head_dim]."""
+    rows = [(*one.prompt, one.letters[agreement - 1]) for one in asked]
+    width = max(map(len, rows))
+    ids = torch.tensor([[*row, *([0] * (width - len(row)))] for row in rows], device=steered.device)
+    with torch.no_grad(), steered.capture() as captured:
+        steered.model(input_ids=ids, use_cache=False)
+    last = [len(row) - 1 for row in rows]
+    picked = [heads[range(len(rows)), last].float().cpu() for heads in captured.heads]
+    return torch.cat(picked, dim=1).numpy()  # layers follow each other along the heads
+
+
+def _gradients(steered: SteeredModel, asked: Sequence[Question]) -> tuple[Singles, NDArray[np.float64]]:
+    """The gradient of each row's expected agreement with respect to an offset of its own."""
+    offsets = torch.zeros((len(asked), *steered.geometry.shape), device=steered.device, requires_grad=True)
+    with torch.enable_grad():
+        expected = expected_agreement(answer_logits(steered, asked, offsets, share=False))[0]
+        (gradient,) = torch.autograd.grad(expected.sum(), [offsets])
+    return gradient.float().cpu().flatten(1, 2).numpy(), expected.detach().double().cpu().numpy()
+
+
+def _key(steered: SteeredModel, tokenizer: Any, statements: Sequence[str], batch: int) -> str:
+    template = getattr(tokenizer, "chat_template", None)
+    parts = [
+        FORMAT,
+        QUESTIONNAIRE_VERSION,
+        steered.fingerprint,
+        layout_of(tokenizer),
+        template,
+        list(statements),
+        batch,
+    ]
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def _write(file: Path, part: dict[str, NDArray[Any]], key: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".tmp")
+    save_file({name: np.ascontiguousarray(part[name]) for name in _ARRAYS}, unfinished, metadata={"key": key})
+    unfinished.replace(file)
+
+
+def _read(file: Path, key: str) -> dict[str, NDArray[Any]]:
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            found = (opened.metadata() or {}).get("key")
+            part = {name: opened.get_tensor(name) for name in _ARRAYS} if found == key else {}
+    except Exception as error:  # safetensors raises its own kinds for a damaged file
+        raise IncompatibleOffsetsError(f"{file} cannot be read ({error}).", "Delete it: it is made again.") from error
+    if not part:
+        raise IncompatibleOffsetsError(
+            f"{file} was captured on another model or other statements.", "Give each model a cache folder of its own."
+        )
+    return part

@@ -1,0 +1,111 @@
+"""How strongly a model can be steered before its text stops being fluent."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from persona_align.steering.lessons import Progress, in_evaluation, replies, reply_logits
+from persona_align.steering.offsets import ActivationOffsets
+from persona_align.steering.steered import SteeredModel
+
+__all__ = ["FLUENCY_BOUND", "FluencyPoint", "fluency_curve", "safe_strength"]
+
+FLUENCY_BOUND = 1.5
+"""The perplexity of steered replies under the unsteered model, as a multiple of that of unsteered replies."""
+
+
+@dataclass(frozen=True)
+class FluencyPoint:
+    """What one strength does to a model's replies.
+
+    Attributes:
+        strength: A factor on the offsets.
+        perplexity_ratio: Perplexity of steered replies under the unsteered model over that of unsteered replies.
+        changed: The share of replies that differ from the unsteered ones.
+    """
+
+    strength: float
+    perplexity_ratio: float
+    changed: float
+
+    def as_json(self) -> dict[str, float]:
+        """The point as plain numbers."""
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
+
+def fluency_curve(
+    steered: SteeredModel,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    directions: Sequence[NDArray[np.float32]],
+    strengths: Sequence[float],
+    *,
+    max_tokens: int,
+    batch: int = 64,
+    progress: Progress | None = None,
+) -> list[FluencyPoint]:
+    """Replies of the steered model, judged by the unsteered one, for each strength.
+
+    Args:
+        steered: The model.
+        tokenizer: Its tokenizer.
+        prompts: Token ids, each asked with every direction.
+        directions: Offsets at strength 1, each [layers, heads, head_dim].
+        strengths: The factors to try.
+        max_tokens: The longest reply, in tokens.
+        batch: Replies generated together.
+        progress: Called after each strength.
+    """
+    plain = replies(steered, tokenizer, prompts, max_tokens=max_tokens)
+    usual = _perplexity(steered, list(zip(prompts, plain, strict=True)))
+    points = []
+    for done, strength in enumerate(strengths):
+        asked = [(prompt, direction) for direction in directions for prompt in prompts]
+        rows: list[tuple[Sequence[int], list[int]]] = []
+        for start in range(0, len(asked), batch):
+            part = asked[start : start + batch]
+            plan = [ActivationOffsets(direction * strength, fingerprint=steered.fingerprint) for _, direction in part]
+            with steered.plan(plan):
+                answers = replies(steered, tokenizer, [prompt for prompt, _ in part], max_tokens=max_tokens)
+            rows += [(prompt, answer) for (prompt, _), answer in zip(part, answers, strict=True)]
+        same = [answer == plain[k % len(prompts)] for k, (_, answer) in enumerate(rows)]
+        ratio = _perplexity(steered, rows) / usual
+        points.append(FluencyPoint(float(strength), float(ratio), 1.0 - float(np.mean(same))))
+        if progress is not None:
+            progress("strength", done + 1, len(strengths))
+    return points
+
+
+def safe_strength(points: Sequence[FluencyPoint], *, bound: float = FLUENCY_BOUND) -> float:
+    """The largest strength up to which every measured point keeps the bound, between points by interpolation.
+
+    Example:
+        >>> safe_strength([FluencyPoint(0.5, 1.1, 0.5), FluencyPoint(1.0, 1.9, 1.0)])
+        0.75
+    """
+    ordered = sorted(points, key=lambda point: point.strength)
+    below, ratio = 0.0, 1.0
+    for point in ordered:
+        if not point.perplexity_ratio <= bound:
+            share = (bound - ratio) / (point.perplexity_ratio - ratio) if np.isfinite(point.perplexity_ratio) else 0.0
+            return float(below + max(share, 0.0) * (point.strength - below))
+        below, ratio = point.strength, point.perplexity_ratio
+    return float(below)
+
+
+def _perplexity(steered: SteeredModel, rows: Sequence[tuple[Sequence[int], Sequence[int]]], batch: int = 32) -> float:
+    """The perplexity per token of replies to their prompts under the unsteered model."""
+    total, tokens = 0.0, 0
+    filled = [row for row in rows if row[1]]
+    with torch.no_grad(), in_evaluation(steered):
+        for start in range(0, len(filled), batch):
+            part = filled[start : start + batch]
+            for (_, reply), logits in zip(part, reply_logits(steered, part), strict=True):
+                target = torch.tensor(list(reply), device=logits.device)
+                total += float(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
+                tokens += len(reply)
+    return float(np.exp(total / max(tokens, 1)))
