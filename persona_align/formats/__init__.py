@@ -1,0 +1,5 @@
+"""Files of chat history, as other programs write them, turned into records."""
+
+from persona_align.formats.detect import FORMATS, Source, open_source
+
+__all__ = ["FORMATS", "Source", "open_source"]
