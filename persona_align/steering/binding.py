@@ -9,26 +9,17 @@ to their context and nothing else.
 import weakref
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
 
+from persona_align.steering.session import Pass, Session
+
 if TYPE_CHECKING:
     from persona_align.steering.steered import SteeredModel
 
-__all__ = ["Binding", "ProjectionHook", "Session", "StackHook", "bound"]
-
-
-class Session(Protocol):
-    """What happens to the forward passes inside one `with` block."""
-
-    def begin(self, inputs: torch.Tensor, mask: torch.Tensor | None, past: int | torch.Tensor) -> None:
-        """A forward pass begins: its token ids or embeddings, its two-dimensional mask, the cached positions."""
-
-    def through(self, layer: int, entering: torch.Tensor | None, output: torch.Tensor) -> torch.Tensor:
-        """What leaves a projection; `entering` is None in compiled code."""
-
+__all__ = ["Binding", "ProjectionHook", "StackHook"]
 
 _ACTIVE: ContextVar[tuple["Binding", ...]] = ContextVar("persona_align_steering", default=())
 _OWNERS: "weakref.WeakValueDictionary[int, SteeredModel]" = weakref.WeakValueDictionary()
@@ -69,30 +60,29 @@ class Binding:
                 return
 
 
-def bound(key: int) -> tuple["Binding", ...]:
-    """The open bindings of one owner in the current context."""
+def _bound(key: int) -> list[Session]:
+    """The open sessions of one owner in the current context."""
     active = _ACTIVE.get()
     if active:
-        return tuple(binding for binding in active if binding.key == key and binding.open)
+        return [binding.session for binding in active if binding.key == key and binding.open]
     # With gradient checkpointing a layer runs again in the backward pass, on a GPU in a thread of autograd's own,
     # which has no context of ours. A binding that needs gradients is exclusive, so the owner knows which it was.
     if torch._C._current_graph_task_id() != -1:
         owner = _OWNERS.get(key)
-        if owner is not None and owner.differentiating is not None and owner.differentiating.open:
-            return (owner.differentiating,)
-    return ()
+        if owner is not None and owner.differentiating is not None:
+            return [owner.differentiating.session]
+    return []
 
 
 class _Hook:
     """A hook that a copy of the model does not inherit: the copy gets an owner of its own when it needs one."""
 
-    def __init__(self, owner: "SteeredModel | None") -> None:
-        self.key = 0 if owner is None else owner.key
+    def __init__(self, owner: "SteeredModel") -> None:
+        self.key = owner.key
         self.owner = owner  # keeps the owner alive as long as its model
-        if owner is not None:
-            _OWNERS[owner.key] = owner
+        _OWNERS[owner.key] = owner
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Hook":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Inert":
         return inert
 
     def __reduce__(self) -> str:
@@ -100,49 +90,59 @@ class _Hook:
 
 
 class ProjectionHook(_Hook):
-    """Hands what leaves one layer's projection to the bound sessions."""
+    """Hands what leaves one layer's projection to the bound sessions.
+
+    Args:
+        owner: Of the model.
+        layer: Index of the projection's layer.
+    """
 
     def __init__(self, owner: "SteeredModel", layer: int) -> None:
         super().__init__(owner)
         self.layer = layer
 
-    def __call__(self, module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor | None:
+    def __call__(self, _module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        """What leaves the projection with all that is bound to this context."""
         if torch.compiler.is_compiling():
             steered: torch.Tensor = torch.ops.persona_align.steer(output, self.key, self.layer)
             return steered
-        bindings = bound(self.key)
-        if not bindings:
-            return None
-        for binding in bindings:
-            output = binding.session.through(self.layer, args[0], output)
+        for session in _bound(self.key):
+            output = session.through(self.layer, args[0], output)
         return output
 
 
 class StackHook(_Hook):
-    """Tells the bound sessions that a forward pass begins."""
+    """Tells the bound sessions that a forward pass begins.
+
+    Args:
+        owner: Of the model.
+        names: Parameters of the stack's forward, in order.
+    """
 
     def __init__(self, owner: "SteeredModel", names: tuple[str, ...]) -> None:
         super().__init__(owner)
         self.names = names
 
     def __call__(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Announce the pass; compiled code carries the announcement in its input."""
         compiling = torch.compiler.is_compiling()
-        if not compiling and not (bindings := bound(self.key)):
+        sessions = [] if compiling else _bound(self.key)
+        if not compiling and not sessions:
             return None
-        name = "input_ids" if self._find("input_ids", args, kwargs) is not None else "inputs_embeds"
+        name = "inputs_embeds" if self._find("input_ids", args, kwargs) is None else "input_ids"
         inputs = self._find(name, args, kwargs)
-        mask = self._find("attention_mask", args, kwargs)
-        mask = mask if isinstance(mask, torch.Tensor) and mask.dim() == 2 else None
+        padding = self._find("attention_mask", args, kwargs)
+        padding = padding if isinstance(padding, torch.Tensor) and padding.dim() == 2 else None
         cache = self._find("past_key_values", args, kwargs)
         past = 0 if cache is None else cache.get_seq_length()
         if not compiling:
-            for binding in bindings:
-                binding.session.begin(inputs, mask, past)
+            for session in sessions:
+                session.begin(Pass(inputs, padding, past))
             return None
         length = past if isinstance(past, torch.Tensor) else None
-        inputs = torch.ops.persona_align.begin(inputs, mask, length, 0 if length is not None else past, self.key)
+        inputs = torch.ops.persona_align.begin(inputs, padding, length, 0 if length is not None else past, self.key)
         if name in kwargs:
             return args, {**kwargs, name: inputs}
         index = self.names.index(name)
@@ -157,19 +157,19 @@ class StackHook(_Hook):
 
 
 class _Inert:
-    """What a copied model has in place of our hooks."""
+    """What a copied or pickled model has in place of our hooks."""
 
-    def __call__(self, *args: Any) -> None:
+    def __call__(self, *_: Any) -> None:
         return None
 
     def __reduce__(self) -> str:
         return "inert"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Inert":
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
 
-inert: Any = _Inert()
+inert = _Inert()
 
 # A CUDA graph would replay the offsets of whoever was first: the tag keeps these two operators out of graphs.
 _TAGS = tuple(tag for tag in (getattr(torch.Tag, "cudagraph_unsafe", None),) if tag is not None)
@@ -178,33 +178,22 @@ _TAGS = tuple(tag for tag in (getattr(torch.Tag, "cudagraph_unsafe", None),) if 
 @torch.library.custom_op("persona_align::steer", mutates_args=(), tags=_TAGS)
 def _steer(output: torch.Tensor, key: int, layer: int) -> torch.Tensor:
     steered = output
-    for binding in bound(key):
-        steered = binding.session.through(layer, None, steered)
+    for session in _bound(key):
+        steered = session.through(layer, None, steered)
     return steered.clone() if steered is output else steered
-
-
-@_steer.register_fake
-def _(output: torch.Tensor, key: int, layer: int) -> torch.Tensor:
-    return torch.empty_like(output)
-
-
-_steer.register_autograd(lambda ctx, grad: (grad, None, None))
 
 
 @torch.library.custom_op("persona_align::begin", mutates_args=(), tags=_TAGS)
 def _begin(
-    inputs: torch.Tensor, mask: torch.Tensor | None, length: torch.Tensor | None, past: int, key: int
+    inputs: torch.Tensor, padding: torch.Tensor | None, length: torch.Tensor | None, past: int, key: int
 ) -> torch.Tensor:
-    for binding in bound(key):
-        binding.session.begin(inputs, mask, past if length is None else length)
+    for session in _bound(key):
+        session.begin(Pass(inputs, padding, past if length is None else length))
     return inputs.clone()
 
 
-@_begin.register_fake
-def _(
-    inputs: torch.Tensor, mask: torch.Tensor | None, length: torch.Tensor | None, past: int, key: int
-) -> torch.Tensor:
-    return torch.empty_like(inputs)
-
-
-_begin.register_autograd(lambda ctx, grad: (grad, None, None, None, None))
+# Shapes and gradients pass both operators unchanged: an offset is a constant.
+_steer.register_fake(lambda output, *_: torch.empty_like(output))
+_steer.register_autograd(lambda _, grad: (grad, None, None))
+_begin.register_fake(lambda inputs, *_: torch.empty_like(inputs))
+_begin.register_autograd(lambda _, grad: (grad, None, None, None, None))

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import nn
@@ -23,11 +24,13 @@ class Contributions:
 
     Args:
         modules: The output projections in layer order.
+        dtype: The model's, for projections whose packed weights do not tell it.
         limit: Bytes kept; the least recently used offsets leave first.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], *, limit: int = _LIMIT) -> None:
+    def __init__(self, modules: Sequence[nn.Module], *, dtype: torch.dtype, limit: int = _LIMIT) -> None:
         self._modules = tuple(modules)
+        self._dtype = dtype
         self._limit = limit
         self._kept: OrderedDict[str, tuple[torch.Tensor, ...]] = OrderedDict()
         self._bytes = 0
@@ -35,7 +38,11 @@ class Contributions:
         self._lock = threading.Lock()
 
     def of(self, offsets: ActivationOffsets) -> tuple[torch.Tensor, ...]:
-        """What `offsets` adds to each layer's output: [width] tensors on the layers' devices."""
+        """What `offsets` adds to each layer's output: [width] tensors on the layers' devices.
+
+        Raises:
+            IncompatibleOffsetsError: The contribution overflows the model's dtype.
+        """
         weights = tuple(_state(module) for module in self._modules)
         key = offsets.content_hash
         with self._lock:
@@ -49,10 +56,9 @@ class Contributions:
         with self._lock:
             if weights == self._weights and key not in self._kept:
                 self._kept[key] = made
-                self._bytes += sum(part.nbytes for part in made)
+                self._bytes += _size(made)
                 while self._bytes > self._limit and len(self._kept) > 1:
-                    _, dropped = self._kept.popitem(last=False)
-                    self._bytes -= sum(part.nbytes for part in dropped)
+                    self._bytes -= _size(self._kept.popitem(last=False)[1])
         return made
 
     @property
@@ -64,22 +70,36 @@ class Contributions:
         values = torch.from_numpy(offsets.values.copy()).flatten(1)
         with torch.inference_mode(False), torch.no_grad():
             made = tuple(
-                contribution_of(module, row).flatten() for module, row in zip(self._modules, values, strict=True)
+                contribution_of(module, row, dtype=self._dtype).flatten()
+                for module, row in zip(self._modules, values, strict=True)
             )
-        for layer, part in enumerate(made):
-            if not part.isfinite().all():
-                raise IncompatibleOffsetsError(
-                    f"The offsets are too large for {part.dtype}: layer {layer} overflows.", "Use a smaller strength."
-                )
+            finite = torch.stack([part.isfinite().all().cpu() for part in made])
+        if not finite.all():
+            raise IncompatibleOffsetsError(
+                f"The offsets overflow {made[0].dtype} in {int((~finite).sum())} of {len(made)} layers.",
+                "Use a smaller strength.",
+            )
         return made
 
 
-def contribution_of(module: nn.Module, offset: torch.Tensor) -> torch.Tensor:
-    """What adding `offset` [..., heads * head_dim] to the module's input adds to its output [..., width]."""
-    place = _sample(module)
-    if place is not None:
-        offset = offset.to(device=place.device, dtype=place.dtype)
-    rows = offset.reshape(1, -1, offset.shape[-1])
+def contribution_of(module: nn.Module, offset: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
+    """What adding an offset to a module's input adds to its output.
+
+    Args:
+        module: A linear module: nn.Linear, Conv1D, a quantised or adapted form.
+        offset: [..., heads * head_dim]; gradients flow through.
+        dtype: Used where the module's own parameters do not tell.
+
+    Returns:
+        [..., width], in the module's dtype and on its device.
+    """
+    held = next(chain(module.parameters(), module.buffers()), None)
+    if held is not None:
+        if held.is_floating_point() and held.element_size() > 1:  # packed weights do not tell what they compute in
+            dtype = held.dtype
+        if not held.is_meta:  # offloaded weights are, and their module moves its input by itself
+            offset = offset.to(held.device)
+    rows = offset.to(dtype).reshape(1, -1, offset.shape[-1])
     entering = torch.cat([rows, torch.zeros_like(rows[:, :1])], dim=1)
     with torch.autocast(entering.device.type, enabled=False):
         # `forward` and not a call: hooks, ours among them, have no business here.
@@ -88,17 +108,13 @@ def contribution_of(module: nn.Module, offset: torch.Tensor) -> torch.Tensor:
     return moved.reshape(*offset.shape[:-1], -1)
 
 
-def _sample(module: nn.Module) -> torch.Tensor | None:
-    """A parameter that tells the module's device and dtype; packed quantised weights do not tell a dtype."""
-    for parameter in module.parameters():
-        if parameter.is_floating_point() and parameter.element_size() > 1 and not parameter.is_meta:
-            return parameter
-    return None
-
-
 def _state(module: nn.Module) -> tuple[object, ...]:
     return tuple(
-        (parameter.data_ptr(), -1 if parameter.is_inference() else parameter._version, parameter.dtype)
-        for parameter in module.parameters()
-        if not parameter.is_meta
+        (held.data_ptr(), -1 if held.is_inference() else held._version, held.dtype)
+        for held in chain(module.parameters(), module.buffers())
+        if not held.is_meta
     )
+
+
+def _size(parts: Sequence[torch.Tensor]) -> int:
+    return sum(part.nbytes for part in parts)

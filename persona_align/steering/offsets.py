@@ -86,7 +86,7 @@ class ActivationOffsets:
         positions: Positions = "all",
         reason: str | None = None,
     ) -> None:
-        dense = np.array(values, dtype=np.float32)
+        dense = _as_float32(values)
         if dense.ndim != 3 or 0 in dense.shape:
             raise IncompatibleOffsetsError(
                 f"Offsets have the shape [layers, heads, head_dim], not {list(dense.shape)}.",
@@ -216,7 +216,7 @@ class ActivationOffsets:
         return self._with(self.values - other.values)
 
     def __mul__(self, factor: float) -> Self:
-        if isinstance(factor, ActivationOffsets) or not isinstance(factor, int | float | np.number):
+        if not isinstance(factor, int | float | np.number):
             return NotImplemented
         if not math.isfinite(factor):
             raise IncompatibleOffsetsError(f"Offsets cannot be scaled by {factor}.", "Pass a finite number.")
@@ -306,6 +306,13 @@ class ActivationOffsets:
         from persona_align.steering import offsets_files
 
         return offsets_files.push(self, repo_id, **hub)
+
+
+def _as_float32(values: Any) -> npt.NDArray[np.float32]:
+    if hasattr(values, "detach"):  # a torch tensor: on any device, in any dtype, with or without gradients
+        values = values.detach().double().cpu().numpy()
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
+        return np.array(values, dtype=np.float32)
 
 
 def _rebuilt(kind: type[ActivationOffsets], *parts: Any) -> ActivationOffsets:

@@ -40,7 +40,7 @@ def load(source: str | Path, hf_model: Any, hub: dict[str, Any]) -> tuple[Any, .
     shape = described["geometry"]
     geometry = Geometry(shape["layers"], shape["heads"], shape["head_dim"])
     fits = packed.shape == (len(heads), geometry.head_dim) and (
-        len(heads) == 0 or (0 <= heads.min() and heads.max() < geometry.layers * geometry.heads)
+        len(heads) == 0 or (heads.min() >= 0 and heads.max() < geometry.layers * geometry.heads)
     )
     if not fits:
         raise IncompatibleOffsetsError(f"The values in {path} do not fit the geometry {geometry} that it names.", "")

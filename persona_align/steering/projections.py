@@ -138,7 +138,7 @@ def _projection_of(layer: nn.Module, index: int, name: str) -> tuple[nn.Module, 
         )
     if len(found) > 1:
         raise UnsupportedModelError(
-            f"Layer {index} of {name} has {len(found)} attention output projections, and which one to steer is not clear.",
+            f"Layer {index} of {name} has {len(found)} attention output projections; which to steer is not clear.",
             _REMEDY,
         )
     attention, module = found[0]

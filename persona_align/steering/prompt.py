@@ -2,13 +2,14 @@
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from types import FrameType
 
 import torch
-from torch import nn
 from transformers import GenerationMixin
 
 from persona_align.steering.offsets import Positions
+from persona_align.steering.session import Pass
 
 __all__ = ["Prompt"]
 
@@ -23,72 +24,68 @@ class Prompt:
     pass over an empty cache is the prompt and every later one is the answer, unless the caller told the length.
 
     Args:
-        hf_model: The model that generates.
         positions: One entry a row.
         length: Tokens of the prompt, padding included, where the caller knows.
+        models: Ids of the objects whose `generate` runs the steered layers: the model, or an adapter around it.
     """
 
-    def __init__(self, hf_model: nn.Module, positions: Sequence[Positions], length: int | None) -> None:
-        self._model = hf_model
+    def __init__(self, positions: Sequence[Positions], length: int | None, models: Collection[int]) -> None:
         self._positions = positions
         self._told = length
-        self._end: int | None = None
+        self._models = models
+        self._end = 0
         self._seen = 0
 
-    def mask(self, inputs: torch.Tensor, padding: torch.Tensor | None, past: int | torch.Tensor) -> torch.Tensor | None:
-        """Which positions of a pass are steered: bool [rows of the pass, positions, 1], or None for all of them."""
-        rows, length = inputs.shape[:2]
-        start = self._start(length, past)
+    def steered(self, passing: Pass) -> torch.Tensor | None:
+        """Which positions of a pass are steered: bool [batch, positions, 1], or None for all of them."""
+        batch, length = passing.inputs.shape[:2]
+        start = self._start(passing.past, length)
         self._seen = start + length
         end = self._prompt_end(start, length)
         if start >= end:
             return None
-        first = [0 if where == "all" else end for where in self._positions]
-        device = inputs.device
-        begins = torch.tensor(first, device=device).repeat_interleave(rows // len(first)).unsqueeze(1)
-        if "last_prompt_onward" in self._positions:
-            last = torch.tensor([where == "last_prompt_onward" for where in self._positions], device=device)
-            last = last.repeat_interleave(rows // len(first)).unsqueeze(1)
-            begins = torch.where(last, _last_real(padding, end, rows, device), begins)
+        device = passing.inputs.device
+        repeats = batch // len(self._positions)
+        last = _last_real(passing.padding, end, batch, device) if "last_prompt_onward" in self._positions else None
+        begins = torch.empty((batch, 1), dtype=torch.long, device=device)
+        for row, where in enumerate(self._positions):
+            own = slice(row * repeats, (row + 1) * repeats)
+            begins[own] = (
+                last[own] if where == "last_prompt_onward" and last is not None else 0 if where == "all" else end
+            )
         return (torch.arange(start, start + length, device=device) >= begins).unsqueeze(-1)
 
-    def _start(self, length: int, past: int | torch.Tensor) -> int:
+    def _start(self, past: int | torch.Tensor, length: int) -> int:
+        if not isinstance(past, torch.Tensor):
+            return past
         # A static cache counts on its device. Reading that once a prompt is fine, once a token would stall a GPU.
-        if isinstance(past, torch.Tensor):
-            return self._seen if past.device.type != "cpu" and self._seen and length == 1 else int(past)
-        return past
+        if past.device.type != "cpu" and self._seen and length == 1:
+            return self._seen
+        return int(past)
 
     def _prompt_end(self, start: int, length: int) -> int:
         if self._told is not None:
             return self._told
-        generating = _length_in_generate(self._model)
+        generating = _length_in_generate(self._models)
         if generating is not None:
             return generating
-        if self._end is None or start == 0:
+        if not self._end or start == 0:
             self._end = start + length
         return self._end
 
 
-def _last_real(padding: torch.Tensor | None, end: int, rows: int, device: torch.device) -> torch.Tensor:
-    """The index of each row's last token of the prompt that is not padding: [rows, 1]."""
+def _last_real(padding: torch.Tensor | None, end: int, batch: int, device: torch.device) -> torch.Tensor:
+    """The index of each row's last token of the prompt that is not padding: [batch, 1]."""
     if padding is None or padding.shape[1] < end:
-        return torch.full((rows, 1), end - 1, device=device)
-    real = padding[:, :end].ne(0)
-    last = end - 1 - real.flip(1).int().argmax(dim=1, keepdim=True)
-    return last.to(device)
+        return torch.full((batch, 1), end - 1, device=device)
+    return (end - 1 - padding[:, :end].ne(0).flip(1).int().argmax(dim=1, keepdim=True)).to(device)
 
 
-def _length_in_generate(hf_model: nn.Module) -> int | None:
-    frame = sys._getframe()
+def _length_in_generate(models: Collection[int]) -> int | None:
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code is _GENERATE:
-            local = frame.f_locals
-            if local.get("self") is hf_model:
-                lengths = [
-                    tensor.shape[1]
-                    for tensor in (local.get("input_ids"), local.get("inputs_tensor"))
-                    if isinstance(tensor, torch.Tensor) and tensor.dim() > 1
-                ]
-                return max(lengths, default=None)
-        frame = frame.f_back  # type: ignore[assignment]
+        if frame.f_code is _GENERATE and id(frame.f_locals.get("self")) in models:
+            held = (frame.f_locals.get("input_ids"), frame.f_locals.get("inputs_tensor"))
+            return max((t.shape[1] for t in held if isinstance(t, torch.Tensor) and t.dim() > 1), default=None)
+        frame = frame.f_back
     return None

@@ -20,6 +20,7 @@ from persona_align.steering.fingerprint import model_fingerprint
 from persona_align.steering.offsets import ActivationOffsets, Geometry
 from persona_align.steering.projections import find_projections
 from persona_align.steering.rows import RowPlan
+from persona_align.steering.session import Session, Untouched
 
 __all__ = ["SteeredModel", "model_fingerprint"]
 
@@ -32,12 +33,13 @@ class SteeredModel:
     """The one owner of a model's hooks: every row of a forward pass gets its own offsets, or none.
 
     Take it with `SteeredModel.of(hf_model)`, never by the constructor. What a `with` block below asks for holds for
-    calls from the same context only (this thread, this task, and workers run in a copy of its context); other threads
-    and calls outside the block see the model as it is. Plans run concurrently; `lock` is for callers that need the
-    model to themselves, and `inject` holds it.
+    calls from the same context only: this thread or task, and workers run in a copy of its context. Other threads and
+    calls outside the block see the model as it is. Plans run concurrently, eager or compiled; `lock` is for callers
+    that need the model to themselves, and `inject` holds it.
+
+    Do not `yield` to a caller inside a block: the caller's own calls would be in its context.
 
     Example:
-        >>> from persona_align.steering.offsets import ActivationOffsets
         >>> from transformers import LlamaConfig, LlamaForCausalLM
         >>> sizes = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2, vocab_size=9)
         >>> hf_model = LlamaForCausalLM(LlamaConfig(num_key_value_heads=2, **sizes)).eval()
@@ -46,8 +48,8 @@ class SteeredModel:
         >>> ids = torch.tensor([[1, 2], [1, 2]])
         >>> with steered.plan([tilt, None]), torch.no_grad():
         ...     logits = hf_model(ids).logits
-        >>> bool((logits[0] != logits[1]).any()), bool((logits[1] == hf_model(ids).logits[1]).all())
-        (True, True)
+        >>> torch.equal(logits[0], logits[1]), torch.equal(logits[1], hf_model(ids).logits[1])
+        (False, True)
     """
 
     def __init__(self, hf_model: nn.Module) -> None:
@@ -55,12 +57,14 @@ class SteeredModel:
         self.key = next(_KEYS)
         self.model: Any = hf_model
         self.geometry: Geometry = projections.geometry
-        self.lock = threading.RLock()
         self.fingerprint = model_fingerprint(hf_model, projections)
+        self.lock = threading.RLock()
         self.differentiating: Binding | None = None
         self._modules = projections.modules
-        self._contributions = Contributions(projections.modules)
-        self._attach(projections.stack)
+        dtype = getattr(hf_model, "dtype", torch.float32)
+        self._contributions = Contributions(projections.modules, dtype=dtype)
+        self._generating = _around(projections.stack, hf_model)
+        self._handles = self._attach(projections.stack)
 
     @classmethod
     def of(cls, hf_model: Any) -> "SteeredModel":
@@ -81,7 +85,7 @@ class SteeredModel:
             )
         with _REGISTRY:
             steered = _BY_MODEL.get(id(hf_model))
-            if steered is None or steered.model is not hf_model or not steered.attached:
+            if steered is None or steered.model is not hf_model:
                 steered = _BY_MODEL[id(hf_model)] = cls(hf_model)
             return steered
 
@@ -92,8 +96,9 @@ class SteeredModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's first layer lies."""
-        return next(self._modules[0].parameters()).device
+        """Where inputs belong: the device of the model's embeddings."""
+        device: torch.device = self.model.device
+        return device
 
     @contextmanager
     def plan(
@@ -105,31 +110,26 @@ class SteeredModel:
 
         Args:
             rows: One entry for every row of the batch; None leaves the row as it is.
-            prompt_length: Tokens of the prompt with padding, for passes outside `generate` over a prompt in several
-                chunks; `generate` itself tells its prompt.
+            prompt_length: Tokens of the prompt, padding included, for offsets that leave out the prompt, where passes
+                run outside `generate` and the prompt takes several; `generate` itself tells its prompt.
 
         Raises:
-            IncompatibleOffsetsError: Offsets of another model or geometry; raised before any forward pass.
-            UnsupportedModelError: On leaving the block, where no layer met the plan.
+            IncompatibleOffsetsError: Offsets of another model or geometry, before any forward pass; a batch that is no
+                multiple of the rows, before its first layer.
+            UnsupportedModelError: On leaving the block, where a layer never met the plan.
         """
-        session = self._row_plan(rows, prompt_length)
-        if session is None:  # hides a plan around this one
-            with self._bind(_Untouched(), "plan"):
-                yield self
-            return
-        if torch.is_grad_enabled() and self._recomputes():
-            with self._differentiate(session, "plan"):
-                yield self
-        else:
-            with self._bind(session, "plan"):
-                yield self
-        session.check_reached()
+        session = self._session(list(rows), prompt_length)
+        binding = Binding(self, session, "plan")
+        with self._exclusive(binding) if torch.is_grad_enabled() and self._recomputes() else binding:
+            yield self
+        if isinstance(session, RowPlan):
+            session.check_reached()
 
     @contextmanager
     def capture(self) -> Iterator[Captured]:
         """Record what enters the projections: the heads' outputs, of the last forward pass inside the block."""
         captured = Captured(self.geometry)
-        with self._bind(captured, "capture"):
+        with Binding(self, captured, "capture"):
             yield captured
 
     @contextmanager
@@ -144,47 +144,44 @@ class SteeredModel:
         Raises:
             IncompatibleOffsetsError: Another shape, or values that are not finite.
         """
-        with self._differentiate(Injection(tensor, self._modules, self.geometry), "inject"):
+        with self._exclusive(Binding(self, Injection(tensor, self._modules, self.geometry), "inject")):
             yield self
 
     def detach(self) -> None:
-        """Take the hooks off the model, which is then as it was before; plans still open become inert."""
-        with _REGISTRY, self.lock:
+        """Take the hooks off the model, which is then as it was before; blocks still open no longer reach it."""
+        with _REGISTRY:
             for handle in self._handles:
                 handle.remove()
-            self._handles = ()
+            self._handles = []
             if _BY_MODEL.get(id(self.model)) is self:
                 del _BY_MODEL[id(self.model)]
 
-    def _attach(self, stack: nn.Module) -> None:
+    def _attach(self, stack: nn.Module) -> list[Any]:
         names = tuple(inspect.signature(stack.forward).parameters)
         handles = [stack.register_forward_pre_hook(StackHook(self, names), with_kwargs=True)]
-        handles += [
-            module.register_forward_hook(ProjectionHook(self, layer)) for layer, module in enumerate(self._modules)
-        ]
-        self._handles: tuple[Any, ...] = tuple(handles)
-        # Code compiled before now has no hooks in it and would never look for them.
-        dynamo = sys.modules.get("torch._dynamo")
-        if dynamo is not None:
-            dynamo.reset()
+        for layer, module in enumerate(self._modules):
+            handles.append(module.register_forward_hook(ProjectionHook(self, layer)))
+        # Code compiled before now has no hooks in it and would never look for them: it is compiled again.
+        if "torch._dynamo" in sys.modules:
+            torch._dynamo.reset()
+        return handles
 
-    def _row_plan(self, rows: Sequence[ActivationOffsets | None], prompt_length: int | None) -> RowPlan | None:
-        rows = list(rows)
+    def _session(self, rows: list[ActivationOffsets | None], prompt_length: int | None) -> Session:
         if not rows:
             msg = "a plan needs one entry for every row of the batch, and this one has none"
             raise ValueError(msg)
-        for row in rows:
-            self._check(row)
         if not self.attached:
             raise UnsupportedModelError(
                 "This SteeredModel was detached from its model.", "Take a new one with SteeredModel.of(hf_model)."
             )
+        for row in rows:
+            self._check(row)
         parts = [None if row is None or row.is_zero else self._contributions.of(row) for row in rows]
         if all(part is None for part in parts):
-            return None
-        return RowPlan(self.model, rows, parts, prompt_length)
+            return Untouched(len(rows))
+        return RowPlan(rows, parts, prompt_length, self._generating)
 
-    def _check(self, row: ActivationOffsets | None) -> None:
+    def _check(self, row: object) -> None:
         if row is None:
             return
         if not isinstance(row, ActivationOffsets):
@@ -197,12 +194,9 @@ class SteeredModel:
                 "Load the model they were computed on, or compute them again on this one.",
             )
 
-    def _bind(self, session: Any, kind: str) -> Binding:
-        return Binding(self, session, kind)
-
     @contextmanager
-    def _differentiate(self, session: Any, kind: str) -> Iterator[None]:
-        with self.lock, self._bind(session, kind) as binding:
+    def _exclusive(self, binding: Binding) -> Iterator[None]:
+        with self.lock, binding:
             before, self.differentiating = self.differentiating, binding
             try:
                 yield
@@ -213,11 +207,6 @@ class SteeredModel:
         return bool(self.model.training and getattr(self.model, "is_gradient_checkpointing", False))
 
 
-class _Untouched:
-    """A plan in which nobody is steered."""
-
-    def begin(self, inputs: torch.Tensor, mask: torch.Tensor | None, past: int | torch.Tensor) -> None:
-        return None
-
-    def through(self, layer: int, entering: torch.Tensor | None, output: torch.Tensor) -> torch.Tensor:
-        return output
+def _around(stack: nn.Module, hf_model: nn.Module) -> frozenset[int]:
+    """Ids of the modules that contain the stack: the model, and what an adapter library wrapped."""
+    return frozenset(id(part) for part in hf_model.modules() if any(inner is stack for inner in part.modules()))
