@@ -172,8 +172,10 @@ class Correction(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.action == "lock") != (self.value is not None):
-            msg = "a lock needs a value and nothing else takes one"
-            raise ValueError(msg)
+            raise InvalidRecordError(
+                "Correction is not valid: a lock needs a value and nothing else takes one.",
+                "Give value= with action='lock' only.",
+            )
         return self
 
 
