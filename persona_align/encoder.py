@@ -134,7 +134,7 @@ class SentenceEncoder:
     """
 
     def __init__(self, model: Any) -> None:
-        transformer = model[0] if hasattr(model, "__getitem__") else None
+        transformer: Any = model[0] if hasattr(model, "__getitem__") else None
         if not hasattr(getattr(transformer, "model", None), "config"):
             raise EncoderUnavailableError("The encoder is not a sentence-transformers text model.", _REMEDIES)
         self.model = model
@@ -149,15 +149,13 @@ class SentenceEncoder:
         """The encodings of texts, in order, whatever their lengths."""
         windows = [window for number, text in enumerate(texts) for window in self._windows(number, text)]
         order = sorted(range(len(windows)), key=lambda i: _size(windows[i]))
-        read: list[_Read | None] = [None] * len(windows)
+        read: dict[int, _Read] = {}
         for first in range(0, len(order), batch_size):
             chosen = order[first : first + batch_size]
-            for position, part in zip(chosen, self._read([windows[i] for i in chosen], texts), strict=True):
-                read[position] = part
+            read.update(zip(chosen, self._read([windows[i] for i in chosen], texts), strict=True))
         parts: list[list[_Read]] = [[] for _ in texts]
-        for window, part in zip(windows, read, strict=True):
-            assert part is not None
-            parts[window.text].append(part)
+        for position, window in enumerate(windows):
+            parts[window.text].append(read[position])
         return [_merge(text_parts) for text_parts in parts]
 
     def _windows(self, number: int, text: str) -> list[_Window]:
@@ -261,7 +259,8 @@ def _merge(parts: list[_Read]) -> Encoding:
 
 
 def _unit(vectors: Floats) -> Floats:
-    return (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)).astype(np.float32)
+    length = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return np.asarray(vectors / length, dtype=np.float32)
 
 
 def _size(window: _Window) -> int:
