@@ -59,8 +59,12 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "mistral": _build(MistralForCausalLM, MistralConfig, **_GROUPED, sliding_window=None),
     "qwen2": _build(Qwen2ForCausalLM, Qwen2Config, **_GROUPED),
     "qwen3": _build(Qwen3ForCausalLM, Qwen3Config, **_GROUPED, head_dim=16),
-    "gemma2": _build(Gemma2ForCausalLM, Gemma2Config, **_GROUPED, head_dim=16, sliding_window=64),
-    "gemma3": _build(Gemma3ForCausalLM, Gemma3TextConfig, **_GROUPED, head_dim=16, sliding_window=64),
+    "gemma2": _build(
+        Gemma2ForCausalLM, Gemma2Config, **_GROUPED, head_dim=16, sliding_window=64, tie_word_embeddings=False
+    ),
+    "gemma3": _build(
+        Gemma3ForCausalLM, Gemma3TextConfig, **_GROUPED, head_dim=16, sliding_window=64, tie_word_embeddings=False
+    ),
     "phi3": _build(Phi3ForCausalLM, Phi3Config, **_GROUPED),
     "smollm3": _build(SmolLM3ForCausalLM, SmolLM3Config, **_GROUPED),
     "olmo2": _build(Olmo2ForCausalLM, Olmo2Config, **_GROUPED),
