@@ -15,3 +15,11 @@ def benchmark_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"benchmark data not found at {folder}: set PERSONA_ALIGN_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def encoder() -> object:
+    """The bundled encoder, opened once for all tests."""
+    from persona_align.encoder import open_encoder
+
+    return open_encoder()

@@ -19,11 +19,6 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def encoder():
-    return open_encoder()
-
-
 def test_content_is_the_sentence_transformers_embedding(encoder):
     ours = np.stack([encoding.content for encoding in encoder.encode(TEXTS[:4])])
     theirs = encoder.model.encode(TEXTS[:4])
