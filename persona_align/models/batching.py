@@ -1,0 +1,154 @@
+"""Concurrent requests of different users in one batch, round by round."""
+
+import heapq
+import itertools
+import threading
+import weakref
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from persona_align.errors import QueueFullError
+from persona_align.models.rounds import run_round
+from persona_align.models.rows import Row
+
+__all__ = ["Batcher"]
+
+_GATHER_SECONDS = 0.02
+_BY_MODEL: "weakref.WeakKeyDictionary[Any, Batcher]" = weakref.WeakKeyDictionary()
+_REGISTRY = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Ticket:
+    model: Any
+    rows: Sequence[Row]
+    max_batch: int
+
+
+class Batcher:
+    """The queue before one model, shared by every chat model over it; take it with `Batcher.of(model)`.
+
+    A thread runs rounds while there is work and ends with it. A round takes what waits, up to its limit, and begins
+    at once: a lone request never waits for company, and requests that come during a round meet in the next one. Rows
+    end on their own, whatever their neighbours do. Turns are taken in order of arrival, except that requests with the
+    same offsets, which means of the same user, alternate with everybody else's.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._queue: list[tuple[int, int, _Ticket]] = []
+        self._serial = itertools.count()
+        self._turn = 0
+        self._turns: dict[Hashable, int] = {}
+        self._waiting = 0
+        self._expected = 0
+        self._worker: threading.Thread | None = None
+
+    @classmethod
+    def of(cls, model: Any) -> "Batcher":
+        """The queue before `model`; the same one for the same model."""
+        with _REGISTRY:
+            return _BY_MODEL.setdefault(model, cls())
+
+    def submit(self, model: Any, rows: Sequence[Row], *, max_batch: int, max_queue: int) -> None:
+        """Queue rows that belong in one round; they deliver their replies themselves.
+
+        Args:
+            model: The model this queue stands before.
+            rows: One or more; together they go into one round, even where they are more than `max_batch`.
+            max_batch: Most rows of a round that this request joins.
+            max_queue: Most rows that may wait already.
+
+        Raises:
+            QueueFullError: More than that are waiting.
+        """
+        with self._changed:
+            if self._waiting >= max_queue:
+                raise QueueFullError(
+                    f"{self._waiting} requests are waiting for this model, and its queue holds {max_queue}.",
+                    "Try again later, or raise max_queue.",
+                )
+            heapq.heappush(self._queue, (self._turn_of(rows), next(self._serial), _Ticket(model, rows, max_batch)))
+            self._waiting += len(rows)
+            self._expected = max(0, self._expected - len(rows))
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = threading.Thread(target=self._work, name="persona-align-batcher")
+                self._worker.start()
+            else:
+                self._changed.notify()
+
+    @contextmanager
+    def gather(self, count: int) -> Iterator[None]:
+        """Say that `count` requests are coming, so that the next round waits a few milliseconds for all of them."""
+        with self._changed:
+            self._expected += count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._expected = max(0, self._expected - count)
+                self._changed.notify()
+
+    def _turn_of(self, rows: Sequence[Row]) -> int:
+        lanes = {row.offsets.content_hash for row in rows if row.offsets is not None}
+        if len(lanes) != 1:
+            return self._turn
+        lane = lanes.pop()
+        turn = self._turns[lane] = max(self._turn, self._turns.get(lane, -1) + 1)
+        return turn
+
+    def _work(self) -> None:
+        while tickets := self._next_round():
+            _run(tickets)
+            del tickets  # hold no model while nothing waits
+
+    def _next_round(self) -> list[_Ticket]:
+        with self._changed:
+            while self._expected:
+                if not self._changed.wait(_GATHER_SECONDS):
+                    self._expected = 0
+            tickets = self._take()
+            if not tickets:
+                self._worker, self._turn = None, 0
+                self._turns.clear()
+            return tickets
+
+    def _take(self) -> list[_Ticket]:
+        tickets: list[_Ticket] = []
+        together: list[Row] = []
+        while self._queue:
+            turn, _, ticket = self._queue[0]
+            live = [row for row in ticket.rows if not row.done]
+            limit = min(joined.max_batch for joined in (*tickets, ticket))
+            if tickets and live and (len(together) + len(live) > limit or not live[0].fits_with(together + live)):
+                break
+            heapq.heappop(self._queue)
+            self._waiting -= len(ticket.rows)
+            if live:
+                tickets.append(ticket)
+                together += live
+                self._turn = turn
+        return tickets
+
+
+def _run(tickets: Sequence[_Ticket]) -> None:
+    rows = [row for ticket in tickets for row in ticket.rows if not row.done]
+    try:
+        run_round(tickets[0].model, rows)
+    except BaseException as error:
+        # One user's failure is not another's: what has not begun to speak is tried again alone.
+        if len(tickets) == 1:
+            _fail(rows, error)
+            return
+        for ticket in tickets:
+            if any(row.started for row in ticket.rows):
+                _fail(ticket.rows, error)
+            else:
+                _run([ticket])
+
+
+def _fail(rows: Sequence[Row], error: BaseException) -> None:
+    for row in rows:
+        row.fail(error)
