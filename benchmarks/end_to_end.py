@@ -21,6 +21,7 @@ from persona_align import PersonaAligner, Turn
 from persona_align.preferences import ALIGNX
 
 SEED = 0
+WORDS = ["the", "quiet", "river", "carries", "boats", "past", "old", "towns", "while", "people", "talk", "music"]
 
 
 def main() -> None:
@@ -111,15 +112,15 @@ def demo() -> dict[str, float]:
 
 def imported(modules: str) -> float:
     script = f"import time; t = time.perf_counter(); import {modules}; print(time.perf_counter() - t)"
-    runs = [subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True) for _ in range(5)]
+    runs = [
+        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True) for _ in range(5)
+    ]
     return round(statistics.median(float(run.stdout) for run in runs), 3)
 
 
 def words(rng: np.random.Generator, n: int) -> str:
-    pool = (
-        ["the", "quiet", "river", "carries", "small", "boats", "past", "old", "towns", "while", "people", "talk", "about", "dinner", "work", "music", "and", "rain"]
-    )
-    return " ".join(rng.choice(pool) for _ in range(n)) + f" {rng.integers(1_000_000)}"
+    said = " ".join(rng.choice(WORDS) for _ in range(n))
+    return f"{said} {rng.integers(1_000_000)}"
 
 
 def timed(call: Callable[[], object]) -> float:

@@ -340,7 +340,7 @@ class PersonaAligner:
             max_prompt_tokens: The most tokens that conditioning may add to the prompt.
             template: "default" for any instruct model, "alignxpert" for AlignX's checkpoints.
             candidates: How many replies "rerank" chooses from.
-            count_tokens: Counts the tokens of a text; by default the model's tokenizer, or an estimate on the safe side.
+            count_tokens: Counts the tokens of a text; by default as the model does, or an estimate on the safe side.
             record: Whether the user's messages and the replies are recorded.
             seed: The first seed of "rerank"'s candidates.
 

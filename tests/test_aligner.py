@@ -81,9 +81,9 @@ def test_a_correction_locks_and_release_gives_back(aligner):
 def test_rank_follows_the_users_comparisons_and_abstains_without(aligner):
     brief, long = "Soup.", "You could cook a wonderful soup, beginning with onions, then carrots, and so forth. " * 4
     assert [tuple(r) for r in aligner.rank("ada", "Dinner?", [long, brief])] == [(long, 0.0), (brief, 0.0)]
-    pairs = [("Why?", "Because."), ("Film?", "Alien."), ("Gift?", "A book."), ("Trip?", "Rome.")]
-    padded = [(prompt, answer, f"{answer[:-1]}, which I would recommend, all things considered, because it is a choice "
-               "that many people in many situations have come to appreciate over the years.") for prompt, answer in pairs]  # fmt: skip
+    pairs = [("Why?", "Because"), ("Film?", "Alien"), ("Gift?", "A book"), ("Trip?", "Rome")]
+    tail = ", which I would recommend, all things considered, because many people have come to appreciate it greatly."
+    padded = [(prompt, f"{answer}.", answer + tail) for prompt, answer in pairs]
     aligner.record("ada", *(Comparison(prompt=p, chosen=a, rejected=b) for p, a, b in padded))
     aligner.record("ben", *(Comparison(prompt=p, chosen=b, rejected=a) for p, a, b in padded))
     assert aligner.rank("ada", "Dinner?", [long, brief])[0].text == brief

@@ -15,7 +15,7 @@ FLOORS = [
     {"steering", "inference", "conditioning", "memory"},
     {"models"},
     {"runnable", "demo", "testing"},
-    {"aligner", "flow", "modes", "export"},
+    {"aligner", "asked", "flow", "modes", "export"},
     {"cli", "commands", "evaluation"},
 ]
 STAGES = FLOORS[2]
