@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from persona_align.errors import MissingExtraError
 from persona_align.evaluation.papi_data import TRAITS, Items
 
-__all__ = ["absolute_errors", "composite", "facet_scores", "norms", "trait_scores", "trivial_predictions"]
+__all__ = ["absolute_errors", "composite", "facet_scores", "held_out", "norms", "trait_scores", "trivial_predictions"]
 
 Floats = NDArray[np.float64]
 
@@ -58,6 +58,18 @@ def norms(agreement: Floats, items: Items, sex: int, age: float) -> Mapping[str,
     table = Norm(sex={1: "M", 2: "F"}.get(sex, "N"), age=int(age), nquestion=300)
     scores: Any = Norm.calc(domain=inventory.domain(score=facets), norm=table)
     return {trait: float(scores[trait]) for trait in TRAITS}
+
+
+def held_out(items: Items) -> Items:
+    """The key of the statements that are predicted."""
+    rows = np.flatnonzero(~items.train)
+    return Items(
+        numbers=tuple(items.numbers[k] for k in rows),
+        texts=tuple(items.texts[k] for k in rows),
+        signs=items.signs[rows],
+        facets=tuple(items.facets[k] for k in rows),
+        train=items.train[rows],
+    )
 
 
 def absolute_errors(predicted: Floats, agreement: Floats) -> Floats:
@@ -128,7 +140,7 @@ def _ridge(people: Floats, items: Items, others: Floats) -> Floats:
     X, Y = filled[:, items.train] - mean[items.train], filled[:, ~items.train] - mean[~items.train]
     gram = X @ X.T  # people x people: there are fewer others than answers
     best, smallest = np.zeros_like(gram), np.inf
-    for penalty in np.geomspace(0.1, 30.0, 12) * np.trace(gram) / len(gram):
+    for penalty in np.geomspace(0.1, 30.0, 12) * max(float(np.trace(gram)) / len(gram), 1e-9):
         inverse = np.linalg.inv(gram + penalty * np.eye(len(gram)))
         left_out = (inverse @ Y) / np.diag(inverse)[:, None]
         if (error := float((left_out**2).mean())) < smallest:

@@ -29,7 +29,7 @@ def steerable(dimension: Dimension) -> bool:
 
 
 def default_cache() -> Path:
-    """Where bases are kept if asked: PERSONA_ALIGN_CACHE, else a folder in the user's cache; made by nobody but `fit`."""
+    """Where bases are kept if asked: the folder PERSONA_ALIGN_CACHE names, else one in the user's own cache."""
     named = os.environ.get("PERSONA_ALIGN_CACHE")
     return Path(named) if named else Path.home() / ".cache" / "persona-align"
 

@@ -47,7 +47,7 @@ def fit_poles(
     asked = _asked(poles, count, rng)
     lessons = teach(steered, tokenizer, asked, max_tokens=_MAX_TOKENS, temperature=0.7, seed=seed, progress=progress)
     held, seen = lessons[:: count + 1], [lesson for k, lesson in enumerate(lessons) if k % (count + 1)]
-    steps = round(len(seen) * _EPOCHS * effort / _BATCH)
+    steps = max(10, round(len(seen) * _EPOCHS * effort / _BATCH))
     values = distil(steered, seen, len(poles), steps=steps, seed=seed, batch=_BATCH, progress=progress)
     sets = _sets(poles, _PROBED_SETS, rng)
     directions = [values[list(some)].sum(0) for some in sets]

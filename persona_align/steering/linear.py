@@ -58,8 +58,8 @@ class ResponseRidge:
             for person in np.flatnonzero(~complete):
                 where = known[person]
                 if where.any():
-                    inverse = np.linalg.inv(self.gram[np.ix_(where, where)] + value * self.scale * np.eye(where.sum()))
-                    solved, error = _apply(inverse, residuals[person, where][None])
+                    gram = self.gram[np.ix_(where, where)]
+                    solved, error = _apply(self._inverted(gram, value), residuals[person, where][None])
                     weights[g, person, where], errors[g, person] = solved[0], error[0]
         # Ties (nobody's answers known) go to the strongest penalty, the one that moves the model least.
         best = len(grid) - 1 - np.argmin(errors[::-1], axis=0)
@@ -67,8 +67,11 @@ class ResponseRidge:
 
     def _inverse(self, penalty: float) -> Floats:
         if penalty not in self._shared:
-            self._shared[penalty] = np.linalg.inv(self.gram + penalty * self.scale * np.eye(len(self.gram)))
+            self._shared[penalty] = self._inverted(self.gram, penalty)
         return self._shared[penalty]
+
+    def _inverted(self, gram: Floats, penalty: float) -> Floats:
+        return np.asarray(np.linalg.inv(gram + penalty * self.scale * np.eye(len(gram))), dtype=np.float64)
 
 
 def _apply(inverse: Floats, residuals: Floats) -> tuple[Floats, Floats]:

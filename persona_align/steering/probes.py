@@ -67,7 +67,7 @@ class HeadProbes:
     @property
     def items(self) -> int:
         """How many statements there are."""
-        return self._hat.shape[1]
+        return int(self._hat.shape[1])
 
     def scores(self, signs: Floats) -> Floats:
         """The share of a person's items that a head places rightly without having seen them.
@@ -92,7 +92,8 @@ class HeadProbes:
         # total / sqrt(used * square) lies in [-1, 1]: less than one item's worth, it only breaks ties. Rounded, so that
         # the last bits of a sum, which depend on how many people are scored together, never decide.
         tie = np.round(total / np.sqrt(np.maximum(used * square, 1e-30)), 6)
-        return (right + 0.49 * tie) / np.maximum(used, 1.0)
+        share: Floats = (right + 0.49 * tie) / np.maximum(used, 1.0)
+        return share
 
     def mass_mean(self, signs: Floats, scores: Floats, keep: int) -> MassMean:
         """The displacement of the `keep` best heads of one person.
