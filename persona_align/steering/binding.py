@@ -35,6 +35,7 @@ class Binding:
     """
 
     def __init__(self, owner: "SteeredModel", session: Session, kind: str) -> None:
+        self.owner = owner
         self.key = owner.key
         self.session = session
         self.kind = kind
@@ -64,7 +65,7 @@ def _bound(key: int) -> list[Session]:
     """The open sessions of one owner in the current context."""
     active = _ACTIVE.get()
     if active:
-        return [binding.session for binding in active if binding.key == key and binding.open]
+        return [binding.session for binding in active if binding.key == key and binding.open and binding.owner.attached]
     # With gradient checkpointing a layer runs again in the backward pass, on a GPU in a thread of autograd's own,
     # which has no context of ours. A binding that needs gradients is exclusive, so the owner knows which it was.
     if torch._C._current_graph_task_id() != -1:

@@ -65,6 +65,7 @@ class SteeredModel:
         self._contributions = Contributions(projections.modules, dtype=dtype)
         self._generating = _around(projections.stack, hf_model)
         self._handles = self._attach(projections.stack)
+        self.attached = True  # until detach()
 
     @classmethod
     def of(cls, hf_model: Any) -> "SteeredModel":
@@ -88,11 +89,6 @@ class SteeredModel:
             if steered is None or steered.model is not hf_model:
                 steered = _BY_MODEL[id(hf_model)] = cls(hf_model)
             return steered
-
-    @property
-    def attached(self) -> bool:
-        """Whether the hooks are in place; False after `detach`."""
-        return bool(self._handles)
 
     @property
     def device(self) -> torch.device:
@@ -150,6 +146,7 @@ class SteeredModel:
     def detach(self) -> None:
         """Take the hooks off the model, which is then as it was before; blocks still open no longer reach it."""
         with _REGISTRY:
+            self.attached = False  # compiled code keeps its operators, which then find nothing bound
             for handle in self._handles:
                 handle.remove()
             self._handles = []
