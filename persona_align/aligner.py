@@ -348,8 +348,9 @@ class PersonaAligner:
             UnsupportedModeError: The mode cannot work with this model; the message names those that can.
         """
         from persona_align.flow import AlignedFlow
+        from persona_align.runnable import AlignedRunnable
 
-        return AlignedFlow.around(
+        flow = AlignedFlow.of(
             self,
             model,
             mode,
@@ -363,6 +364,7 @@ class PersonaAligner:
             record=record,
             seed=seed,
         )
+        return AlignedRunnable(model=model, flow=flow)
 
     def encode(self, text: str) -> Encoding:
         """One text, encoded."""

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
@@ -13,7 +13,7 @@ from persona_align.conditioning import ica, message_text, new_human_messages, pb
 from persona_align.errors import InvalidRecordError
 from persona_align.modes import Resolved, resolve
 from persona_align.records import Turn
-from persona_align.runnable import AlignedRunnable, Plan
+from persona_align.runnable import Plan
 
 if TYPE_CHECKING:
     from persona_align.aligner import PersonaAligner
@@ -42,13 +42,12 @@ class AlignedFlow:
     seed: int | None
 
     @classmethod
-    def around(cls, aligner: "PersonaAligner", model: Any, mode: str, **settings: Any) -> AlignedRunnable:
-        """The runnable of a flow around a model."""
-        resolved = resolve(model, mode, settings.pop("basis"))
+    def of(cls, aligner: "PersonaAligner", model: Any, mode: str, *, basis: Any, **settings: Any) -> Self:
+        """The flow for a model, in the mode that it can take."""
+        resolved = resolve(model, mode, basis)
         logger.info("aligning by %s: %s", resolved.mode, resolved.reason)
         settings["count_tokens"] = settings["count_tokens"] or resolved.count_tokens
-        flow = cls(aligner=aligner, resolved=resolved, **settings)
-        return AlignedRunnable(model=model, flow=flow)
+        return cls(aligner=aligner, resolved=resolved, **settings)
 
     def prepare(self, user_id: str, thread_id: str | None, messages: list[BaseMessage]) -> Plan:
         """Record what is new, then plan the model call."""
@@ -63,14 +62,21 @@ class AlignedFlow:
             self.aligner.record(user_id, *turns)
 
     def plan(self, user_id: str, thread_id: str | None, messages: list[BaseMessage]) -> Plan:
-        """The model call that answers the last human message in this mode; nothing is recorded."""
+        """The model call that answers the last human message; nothing is recorded."""
+        asked = self.ask(user_id, thread_id, messages)
+        return Plan(messages=messages) if asked is None else self.plan_for(asked, messages)
+
+    def ask(self, user_id: str, thread_id: str | None, messages: Sequence[BaseMessage]) -> Asked | None:
+        """What the last human message asks, with what is known of the user now; None where there is no text."""
         human = [message for message in messages if isinstance(message, HumanMessage)]
         turn = _turn(human[-1], thread_id) if human else None
         if self.resolved.mode == "off" or turn is None:
-            return Plan(messages=messages)
+            return None
         fresh = [_turn(message, thread_id) for message in new_human_messages(messages)]
-        own = frozenset(each.id for each in (*fresh, turn) if each is not None)
-        asked = Asked(self.aligner, user_id, turn, own)
+        return Asked(self.aligner, user_id, turn, frozenset(each.id for each in (*fresh, turn) if each is not None))
+
+    def plan_for(self, asked: Asked, messages: list[BaseMessage]) -> Plan:
+        """The model call by the mode."""
         plan = self._planners[self.resolved.mode](asked, messages)
         return replace(plan, why={"mode": self.resolved.mode, **plan.why}) if plan.why else plan
 
@@ -84,12 +90,12 @@ class AlignedFlow:
             "rerank": self._plan_rerank,
         }
 
-    def finish(self, user_id: str, thread_id: str | None, reply: str) -> None:
+    def finish(self, user_id: str, thread_id: str | None, reply: str, *, message_id: str | None = None) -> None:
         """Record a reply; one that cannot be stored is left out, with a warning."""
         if not (self.record and reply.strip()):
             return
         try:
-            turn = Turn(role="assistant", text=reply, thread_id=thread_id)
+            turn = Turn(id=_identity(thread_id, message_id), role="assistant", text=reply, thread_id=thread_id)
         except InvalidRecordError as error:
             logger.warning("a reply was not recorded: %s", error)
             return
@@ -148,5 +154,8 @@ def _turn(message: BaseMessage, thread_id: str | None) -> Turn | None:
     text = message_text(message)
     if not text.strip():
         return None
-    identity = f"message:{thread_id or ''}:{message.id}" if message.id else ""
-    return Turn(id=identity, role="user", text=text, thread_id=thread_id)
+    return Turn(id=_identity(thread_id, message.id), role="user", text=text, thread_id=thread_id)
+
+
+def _identity(thread_id: str | None, message_id: str | None) -> str:
+    return f"message:{thread_id or ''}:{message_id}" if message_id else ""

@@ -1,0 +1,8 @@
+"""persona-align in LangChain agents and LangGraph graphs."""
+
+from persona_align_agents.middleware import PersonaMiddleware
+from persona_align_agents.node import persona_node
+from persona_align_agents.tools import persona_tools
+from persona_align_agents.user import user_of
+
+__all__ = ["PersonaMiddleware", "persona_node", "persona_tools", "user_of"]
