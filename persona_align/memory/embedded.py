@@ -1,0 +1,367 @@
+"""Embedded Chroma: many small shard folders, opened when needed and bounded in number and bytes.
+
+Each shard is a Chroma of its own (one SQLite file, one index), so that a person is erased by rebuilding one small
+folder and not one big database. A user's hash says which: the manifest maps bit prefixes of hashes to shard folders,
+and a shard that grows too large is split in two by the next bit.
+"""
+
+import resource
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from persona_align.errors import StoreUnavailableError
+from persona_align.memory.folder import Folder, remove, sync_tree
+from persona_align.memory.rows import Row, user_key
+from persona_align.memory.shard import Shard, open_folder
+
+__all__ = ["Embedded", "Submission"]
+
+LANE_BITS = 4
+SPLIT_AT = 20_000
+"""A shard with more rows is split; erasing copies at most about as many."""
+OPEN_BYTES = 1 << 30
+"""How many bytes of index may be open at once."""
+_FILES_PER_SHARD = 20
+
+
+class Submission(NamedTuple):
+    """The rows of one call, all of one user: written together or not at all."""
+
+    user_id: str
+    rows: Sequence[Row]
+
+
+class _Slot:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.shard: Shard | None = None
+        self.leases = 0
+        self.rows = 0
+        self.bytes = 0
+
+
+class Embedded:
+    """The shards of a data folder. Safe to use from several threads; writes of one lane come one at a time.
+
+    Args:
+        folder: The data folder, with a manifest.
+        split_at: Rows beyond which a shard is split.
+        open_bytes: Bytes of index that may be open at once.
+    """
+
+    lanes = 1 << LANE_BITS
+
+    def __init__(self, folder: Folder, *, split_at: int = SPLIT_AT, open_bytes: int = OPEN_BYTES) -> None:
+        self.folder = folder
+        self.split_at = split_at
+        self.open_bytes = open_bytes
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.open_most = 64 if files == resource.RLIM_INFINITY else max(4, min(64, (files - 200) // _FILES_PER_SHARD))
+        self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._pool = threading.Condition()
+        self._creation = threading.Lock()
+        self._signed: set[str] = set()
+        self._unsplittable: dict[str, int] = {}
+
+    def lane(self, user_id: str) -> int:
+        """Which lane writes a user's records."""
+        return int(user_key(user_id)[0], 16)
+
+    def token(self, user_id: str) -> str:  # noqa: ARG002  # one process holds the folder: nobody else changes it
+        """What changes when another process writes to a user: nothing."""
+        return ""
+
+    def write(self, group: Sequence[Submission]) -> list[BaseException | None]:
+        """Write the submissions of one lane, those of one shard in one transaction."""
+        outcomes: list[BaseException | None] = [None] * len(group)
+        by_prefix: dict[str, list[int]] = {}
+        for i, submission in enumerate(group):
+            by_prefix.setdefault(self.locate(submission.user_id), []).append(i)
+        for prefix, members in by_prefix.items():
+            try:
+                self._write_shard(prefix, [group[i] for i in members])
+            except StoreUnavailableError as error:
+                for i in members:
+                    outcomes[i] = error
+        return outcomes
+
+    def read(self, user_id: str) -> Iterator[list[Row]]:
+        """All rows of a user, in batches, in no order."""
+        with self.lease(user_id) as shard:
+            batches = [] if shard is None else list(shard.rows_of(user_id))
+        yield from batches
+
+    def ids(self, user_id: str) -> list[str]:
+        """The row ids of a user."""
+        with self.lease(user_id) as shard:
+            return [] if shard is None else shard.ids(user_id)
+
+    def known(self, user_id: str, ids: Sequence[str]) -> set[str]:
+        """Those of some row ids that are there."""
+        with self.lease(user_id) as shard:
+            return set() if shard is None else shard.known(ids)
+
+    def update(self, user_id: str, metadatas: dict[str, dict[str, Any]]) -> None:
+        """Change metadata fields of a user's rows; the caller holds the lane."""
+        with self.lease(user_id) as shard:
+            if shard is not None:
+                shard.update(metadatas)
+
+    def users(self) -> Iterator[str]:
+        """Everybody who has records."""
+        for prefix in sorted(self.folder.manifest["shards"]):
+            with self.lease_shard(prefix) as shard:
+                names = [] if shard is None else sorted(shard.signatures())
+            yield from names
+
+    def close(self) -> None:
+        """Close every shard and let the folder go."""
+        with self._pool:
+            for slot in self._slots.values():
+                if slot.shard is not None:
+                    slot.shard.close()
+            self._slots.clear()
+        self.folder.release()
+
+    def locate(self, user_id: str) -> str:
+        """The bit prefix of the shard that holds, or would hold, a user."""
+        bits = f"{int(user_key(user_id), 16):0128b}"
+        shards = self.folder.manifest["shards"]
+        return next((bits[:n] for n in range(LANE_BITS, len(bits)) if bits[:n] in shards), bits[:LANE_BITS])
+
+    def lease(self, user_id: str) -> AbstractContextManager[Shard | None]:
+        """The shard of a user, kept open while in use; None if there is none yet."""
+        return self._lease(lambda: self.folder.manifest["shards"].get(self.locate(user_id)))
+
+    def lease_shard(self, prefix: str) -> AbstractContextManager[Shard | None]:
+        """The shard of a prefix, kept open while in use; None if there is none."""
+        return self._lease(lambda: self.folder.manifest["shards"].get(prefix))
+
+    @contextmanager
+    def _lease(self, find: Callable[[], str | None]) -> Iterator[Shard | None]:
+        with self._pool:  # found under the lock: a shard that is being replaced is not taken away before it is leased
+            name = find()
+            slot = None if name is None else self._slots.setdefault(name, _Slot())
+            if slot is not None and name is not None:
+                slot.leases += 1
+                self._slots.move_to_end(name)
+        if slot is None or name is None:
+            yield None
+            return
+        try:
+            with slot.lock:
+                if slot.shard is None:
+                    slot.shard, slot.bytes = self._open(name)
+                    slot.rows = slot.shard.count()
+            yield slot.shard
+        finally:
+            with self._pool:
+                slot.leases -= 1
+                if slot.shard is None and slot.leases == 0 and self._slots.get(name) is slot:
+                    del self._slots[name]
+                self._evict()
+                self._pool.notify_all()
+
+    def rebuild(
+        self,
+        prefix: str,
+        *,
+        without: Iterable[str] = (),
+        without_user: str | None = None,
+        into: Sequence[str] = (),
+        change: Callable[[list[Row]], list[Row]] | None = None,
+    ) -> int:
+        """Copy a shard into new folders and remove the old one; the caller holds the lane.
+
+        Whatever is left out is in no byte of the new folders, because they never see it. Until the manifest names the
+        new ones the old one counts, so that a crash leaves either.
+
+        Args:
+            prefix: The shard.
+            without: Row ids to leave out.
+            without_user: A user who is taken out of the list of users as well.
+            into: Longer prefixes to divide it into.
+            change: Applied to every batch of rows.
+
+        Returns:
+            How many rows were left out.
+        """
+        targets = {target: f"{target}-{uuid.uuid4().hex[:12]}" for target in into or [prefix]}
+        old_name = self.folder.manifest["shards"][prefix]
+        try:
+            with self.lease_shard(prefix) as old, ExitStack() as stack:
+                if old is None:
+                    raise StoreUnavailableError(f"The shard {prefix} is gone.", "Open the memory again.")
+                new = {}
+                for target, name in targets.items():
+                    new[target] = open_folder(self.folder.shards / name, create=True)
+                    stack.callback(new[target].close)
+                left_out = _copy(old, new, set(without), without_user, change)
+            for name in targets.values():
+                sync_tree(self.folder.shards / name)
+            sync_tree(self.folder.shards)
+            self.folder.switch(prefix, targets)
+        except BaseException:
+            for name in targets.values():
+                with suppress(OSError):
+                    remove(self.folder.shards / name)
+            raise
+        self._retire(old_name)
+        return left_out
+
+    def _write_shard(self, prefix: str, submissions: Sequence[Submission]) -> None:
+        if prefix not in self.folder.manifest["shards"]:
+            self._create(prefix)
+        with self.lease_shard(prefix) as shard:
+            if shard is None:
+                raise StoreUnavailableError(f"The shard {prefix} is gone.", "Open the memory again.")
+            self._sign(shard, {submission.user_id for submission in submissions})
+            together: list[Row] = []
+            for submission in submissions:
+                if len(together) + len(submission.rows) > shard.limit:
+                    shard.add(_unique(together))
+                    together = []
+                if len(submission.rows) > shard.limit:
+                    self._write_large(shard, submission)
+                else:
+                    together.extend(submission.rows)
+            shard.add(_unique(together))
+            name = self.folder.manifest["shards"][prefix]
+            slot = self._slots[name]
+            slot.rows += sum(len(submission.rows) for submission in submissions)
+            most = max(self.split_at, self._unsplittable.get(prefix, 0))
+            if slot.rows > most:
+                slot.rows = shard.count()
+            crowded = slot.rows > most
+        if crowded:
+            self._split(prefix)
+
+    def _write_large(self, shard: Shard, submission: Submission) -> None:
+        ids = [row.id for row in submission.rows]
+        known = shard.known(ids)
+        rows = [row for row in _unique(submission.rows) if row.id not in known]
+        intent = {"kind": "write", "user_id": submission.user_id, "ids": [row.id for row in rows]}
+        name = self.folder.begin(f"write-{uuid.uuid4().hex}", intent)
+        try:
+            for start in range(0, len(rows), shard.limit):
+                shard.add(rows[start : start + shard.limit])
+        except BaseException:
+            with suppress(StoreUnavailableError):
+                shard.delete(intent["ids"])
+                self.folder.end(name)
+            raise
+        self.folder.end(name)
+
+    def _sign(self, shard: Shard, users: set[str]) -> None:
+        new: dict[str, dict[str, Any]] = {user: {} for user in users - self._signed if shard.signature(user) is None}
+        if new:
+            shard.sign(new)
+        if len(self._signed) > 200_000:
+            self._signed.clear()
+        self._signed |= users
+
+    def _create(self, prefix: str) -> None:
+        with self._creation:
+            name = f"{prefix}-{uuid.uuid4().hex[:12]}"
+            try:
+                open_folder(self.folder.shards / name, create=True).close()
+                sync_tree(self.folder.shards)
+                self.folder.switch(prefix, {prefix: name})
+            except BaseException:
+                with suppress(OSError):
+                    remove(self.folder.shards / name)
+                raise
+
+    def _split(self, prefix: str) -> None:
+        self.rebuild(prefix, into=[prefix + "0", prefix + "1"])
+        for half in (prefix + "0", prefix + "1"):
+            with self.lease_shard(half) as shard:
+                rows = shard.count() if shard is not None else 0
+            if rows > self.split_at:  # one user has most of it: wait until the rest has doubled
+                self._unsplittable[half] = 2 * rows
+
+    def _open(self, name: str) -> tuple[Shard, int]:
+        path = self.folder.shards / name
+        shard = open_folder(path)
+        return shard, _index_bytes(path)
+
+    def _evict(self) -> None:
+        held = sum(slot.bytes for slot in self._slots.values())
+        for name, slot in list(self._slots.items()):
+            if len(self._slots) <= self.open_most and held <= self.open_bytes:
+                return
+            if slot.leases == 0 and slot.shard is not None:
+                del self._slots[name]
+                held -= slot.bytes
+                slot.shard.close()
+
+    def _retire(self, name: str) -> None:
+        with self._pool:
+            slot = self._slots.get(name)
+            if slot is not None:
+                self._pool.wait_for(lambda: slot.leases == 0)
+                self._slots.pop(name, None)
+                if slot.shard is not None:
+                    slot.shard.close()
+        try:
+            remove(self.folder.shards / name)
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"The old shard {name} could not be removed: {error}.", "Open the memory again to finish."
+            ) from error
+
+
+def _copy(
+    old: Shard,
+    new: dict[str, Shard],
+    without: set[str],
+    without_user: str | None,
+    change: Callable[[list[Row]], list[Row]] | None,
+) -> int:
+    ids = old.ids()
+    kept = [key for key in ids if key not in without]
+    copied = 0
+    for rows in old.rows(kept):
+        routed: dict[str, list[Row]] = {}
+        for row in change(rows) if change else rows:
+            routed.setdefault(_target(new, row.metadata["user_id"]), []).append(row)
+        for target, part in routed.items():
+            new[target].add(part)
+        copied += len(rows)
+    signatures: dict[str, dict[str, dict[str, Any]]] = {}
+    for user, fields in old.signatures().items():
+        if user != without_user:
+            fields.pop("user_id")
+            signatures.setdefault(_target(new, user), {})[user] = fields
+    for target, users in signatures.items():
+        new[target].sign(users)
+    total = sum(shard.count() for shard in new.values())
+    if not copied == total == len(kept):
+        raise StoreUnavailableError(
+            f"Of {len(kept)} rows {total} were copied, so the shard was left as it was.",
+            "Close the memory and open it again: what can be read is recovered.",
+        )
+    return len(ids) - len(kept)
+
+
+def _target(shards: dict[str, Shard], user_id: str) -> str:
+    if len(shards) == 1:
+        return next(iter(shards))
+    bits = f"{int(user_key(user_id), 16):0128b}"
+    return next(prefix for prefix in shards if bits.startswith(prefix))
+
+
+def _unique(rows: Iterable[Row]) -> list[Row]:
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.id, row)
+    return list(first.values())
+
+
+def _index_bytes(path: Path) -> int:
+    return 4_000_000 + sum(file.stat().st_size for file in path.glob("*/data_level0.bin"))

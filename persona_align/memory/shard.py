@@ -1,0 +1,228 @@
+"""One shard in Chroma: a collection of records and a collection of the users they belong to."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from persona_align.errors import StoreUnavailableError
+from persona_align.memory.rows import Row, user_key
+
+__all__ = ["Shard", "batches", "open_folder", "translated"]
+
+PAGE = 1000
+"""How many rows are read from Chroma at once."""
+_HNSW = {"space": "l2", "sync_threshold": 1000, "batch_size": 100, "max_neighbors": 16, "ef_construction": 64}
+_T = TypeVar("_T")
+
+
+def open_folder(path: Path, *, create: bool = False) -> "Shard":
+    """The shard in a folder of its own, with embedded Chroma.
+
+    Raises:
+        StoreUnavailableError: Chroma cannot open it.
+    """
+    import chromadb
+
+    with translated():
+        client: Any = chromadb.PersistentClient(str(path), settings=settings())
+        try:
+            return Shard(client, "records", "users", create=create)
+        except BaseException:
+            client.close()
+            raise
+
+
+def settings(**more: Any) -> Any:
+    """Chroma's settings; a new object each time, since a client changes the one it is given."""
+    from chromadb.config import Settings
+
+    return Settings(anonymized_telemetry=False, **more)
+
+
+class Shard:
+    """Rows of many users in two collections of one Chroma client. Safe to use from several threads.
+
+    The index keeps vectors as they were given (Euclidean distance: for unit vectors the same order as cosine), so that
+    they can be copied bit for bit. Texts lie in the metadata and not in Chroma's documents, whose full-text index
+    would make the folder a quarter larger and copying nearly half as fast.
+    """
+
+    def __init__(self, client: Any, records: str, users: str, *, create: bool = False) -> None:
+        self.client = client
+        if create:
+            configuration = {"hnsw": _HNSW}
+            self.records = client.get_or_create_collection(
+                records, embedding_function=None, configuration=configuration
+            )
+            self.users = client.get_or_create_collection(users, embedding_function=None, configuration=configuration)
+        else:
+            self.records = client.get_collection(records, embedding_function=None)
+            self.users = client.get_collection(users, embedding_function=None)
+        self.limit = min(int(client.get_max_batch_size()), 4000)
+
+    def close(self) -> None:
+        """Release the client's files and threads."""
+        self.client.close()
+
+    def count(self) -> int:
+        """How many rows it holds."""
+        with translated():
+            return int(self.records.count())
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add at most `limit` rows in one transaction; rows whose id is there already are left as they are."""
+        if not rows:
+            return
+        with translated():
+            self.records.add(
+                ids=[row.id for row in rows],
+                embeddings=np.stack([row.embedding for row in rows]),
+                metadatas=[row.metadata for row in rows],
+            )
+
+    def update(self, metadatas: Mapping[str, dict[str, Any]]) -> None:
+        """Change metadata fields of rows by id."""
+        for part in batches(metadatas.items(), PAGE):
+            with translated():
+                self.records.update(ids=[key for key, _ in part], metadatas=[value for _, value in part])
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Take rows out of Chroma's sight; their bytes stay in its files."""
+        for part in batches(ids, PAGE):
+            with translated():
+                self.records.delete(ids=part)
+
+    def known(self, ids: Collection[str]) -> set[str]:
+        """Those of some ids that are there."""
+        found: set[str] = set()
+        for part in batches(ids, PAGE):
+            with translated():
+                found.update(self.records.get(ids=part, include=[])["ids"])
+        return found
+
+    def ids(self, user_id: str | None = None) -> list[str]:
+        """All ids, or those of a user."""
+        where = None if user_id is None else {"user_id": user_id}
+        with translated():
+            return list(self.records.get(where=where, include=[])["ids"])
+
+    def rows(self, ids: Iterable[str]) -> Iterator[list[Row]]:
+        """The rows of some ids, in batches, in the order of the ids."""
+        for part in batches(ids, PAGE):
+            with translated():
+                found = self.records.get(ids=part, include=["embeddings", "metadatas"])
+            rows = {row.id: row for row in _rows(found)}
+            yield [rows[key] for key in part if key in rows]
+
+    def rows_of(self, user_id: str) -> Iterator[list[Row]]:
+        """All rows of a user, in batches."""
+        with translated():
+            found = self.records.get(where={"user_id": user_id}, include=["embeddings", "metadatas"], limit=PAGE)
+        if len(found["ids"]) < PAGE:
+            yield _rows(found)
+        else:
+            yield from self.rows(self.ids(user_id))
+
+    def sign(self, users: Mapping[str, Mapping[str, Any]]) -> None:
+        """Note users as present, with the fields that go with them."""
+        for part in batches(users.items(), self.limit):
+            with translated():
+                self.users.upsert(
+                    ids=[user_key(user) for user, _ in part],
+                    embeddings=np.zeros((len(part), 1), np.float32),
+                    metadatas=[{"user_id": user, **fields} for user, fields in part],
+                )
+
+    def signature(self, user_id: str) -> dict[str, Any] | None:
+        """The fields of a user, None for an unknown one."""
+        with translated():
+            found = self.users.get(ids=[user_key(user_id)], include=["metadatas"])["metadatas"]
+        return dict(found[0]) if found else None
+
+    def unsign(self, user_id: str) -> None:
+        """Take a user out of the list."""
+        with translated():
+            self.users.delete(ids=[user_key(user_id)])
+
+    def signatures(self) -> dict[str, dict[str, Any]]:
+        """The fields of every user."""
+        with translated():
+            found = self.users.get(include=["metadatas"])["metadatas"] or []
+        return {str(fields["user_id"]): dict(fields) for fields in found}
+
+
+def _rows(found: Any) -> list[Row]:
+    ids = found["ids"]
+    if not ids:
+        return []
+    embeddings = np.asarray(found["embeddings"], np.float32)
+    embeddings.setflags(write=False)
+    return [Row(key, embeddings[i], dict(found["metadatas"][i])) for i, key in enumerate(ids)]
+
+
+def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Items in lists of at most `size`.
+
+    Example:
+        >>> list(batches("abcde", 2))
+        [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part
+
+
+class DamagedShardError(StoreUnavailableError):
+    """Chroma's files of one shard are damaged."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What Chroma, its database or the network raise, as errors of this library."""
+    import httpx
+    from chromadb.errors import ChromaError, InternalError, NotFoundError, RateLimitError
+
+    try:
+        yield
+    except (InternalError, NotFoundError) as error:
+        raise _explained(error) from error
+    except (httpx.HTTPError, RateLimitError, json.JSONDecodeError) as error:
+        raise StoreUnavailableError(
+            f"The Chroma server does not answer: {str(error) or type(error).__name__}.",
+            "Check that it runs and try again: what was acknowledged is kept, and recording twice is harmless.",
+        ) from error
+    except OSError as error:
+        raise StoreUnavailableError(f"The memory cannot be used: {error}.", _DISK) from error
+    except ChromaError as error:
+        raise StoreUnavailableError(f"Chroma refused: {error}.", _DISK) from error
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # what a failure inside Chroma's native code looks like
+            raise _explained(error) from error
+        raise
+
+
+_DISK = "Check the folder's permissions and the free disk space; what was acknowledged is kept."
+_DAMAGE = (
+    "malformed",
+    "not a database",
+    "corrupt",
+    "hnsw",
+    "Error finding id",
+    "does not exist",
+    "no such table",
+    "disk image",
+)
+
+
+def _explained(error: BaseException) -> StoreUnavailableError:
+    text = str(error)
+    if any(sign in text for sign in _DAMAGE):
+        return DamagedShardError(
+            f"Chroma's files are damaged: {text}.", "Open the memory again: what can be read is recovered."
+        )
+    return StoreUnavailableError(f"Chroma could not read or write: {text}.", _DISK)

@@ -1,0 +1,342 @@
+"""Memory: append, read, and erase what users did, in a folder, on a Chroma server, or in private."""
+
+import os
+import shutil
+import tempfile
+import time
+import uuid
+import weakref
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from persona_align.errors import (
+    IncompatibleStoreError,
+    InvalidRecordError,
+    MissingUserError,
+    StoreUnavailableError,
+)
+from persona_align.memory.clock import Clock, moment
+from persona_align.memory.commit import Lane
+from persona_align.memory.embedded import Embedded, Submission
+from persona_align.memory.entry import Entry
+from persona_align.memory.folder import Folder
+from persona_align.memory.history import History, HistoryCache, Timeline
+from persona_align.memory.rows import entry_of, numbers_of, row_id, row_of
+from persona_align.memory.server import Server, check_url
+
+__all__ = ["History", "Memory", "check_user"]
+
+PRIVATE = "persona-align-private-"
+_MOST_REVISIONS = 100_000
+
+
+class Memory:
+    """What users did, kept apart by user. Safe to use from several threads; made by `Memory.open`.
+
+    Example:
+        >>> from persona_align.records import Turn
+        >>> with Memory.open(None, encoder="demo", dimension=2, space="demo") as memory:
+        ...     entry = Entry(record=Turn(role="user", text="Hello"), embedding=[1.0, 0.0])
+        ...     ids = memory.append("ada", [entry])
+        ...     len(memory.history("ada")), len(memory.history("bob"))
+        (1, 0)
+    """
+
+    def __init__(
+        self,
+        backend: Embedded | Server,
+        *,
+        dimension: int,
+        clock: Clock,
+        retention: timedelta | None,
+        max_records: int | None,
+        private: Path | None = None,
+    ) -> None:
+        self.backend = backend
+        self.dimension = dimension
+        self.retention = retention
+        self.max_records = max_records
+        self._clock = clock
+        self._lanes = [Lane(backend.write, lambda item: len(item.rows)) for _ in range(backend.lanes)]
+        self._cache = HistoryCache()
+        self._revisions: dict[str, int] = {}
+        self._writes = 0
+        self._floor = 0
+        self._nonce = uuid.uuid4().hex[:12]
+        self._process = os.getpid()
+        self._closed = False
+        self._finalizer = weakref.finalize(self, _close, backend, private, self._process)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path | None,
+        *,
+        encoder: str,
+        dimension: int,
+        space: str,
+        retention: timedelta | None = None,
+        max_records: int | None = None,
+    ) -> Self:
+        """A memory in a folder, on a server, or private to this instance.
+
+        Args:
+            path: A folder; "http://host:port" of a Chroma server; or None: gone when it is closed.
+            encoder: Fingerprint of the encoder that makes the embeddings.
+            dimension: Their length d.
+            space: Fingerprint of the preference space; noted, and another one later is fine.
+            retention: Records that are older than this are not returned, and `sweep` erases them.
+            max_records: At most so many records of a user are returned, the newest; `sweep` erases the others.
+
+        Raises:
+            IncompatibleStoreError: Made with another encoder or by a newer version, or not a memory.
+            StoreUnavailableError: It cannot be reached or written, or another process holds the folder.
+        """
+        if (retention is not None and retention <= timedelta(0)) or (max_records is not None and max_records < 1):
+            raise IncompatibleStoreError(
+                f"Nothing could be kept with retention={retention} and max_records={max_records}.",
+                "Give a positive duration and at least 1 record, or None.",
+            )
+        made_with = {"encoder": encoder, "dimension": dimension, "space": space}
+        backend: Embedded | Server
+        if isinstance(path, str) and path.lower().startswith(("http://", "https://")):
+            check_url(path)
+            backend = Server(path)
+            try:
+                manifest = backend.manifest({"format": 1, **made_with})
+                _check_made_with(path, manifest, made_with)
+                if manifest.get("space") != space:
+                    backend.update_manifest({**manifest, "space": space})
+            except BaseException:
+                backend.close()
+                raise
+            clock = Clock()
+        else:
+            folder = Folder(_private() if path is None else Path(path))
+            try:
+                backend = _open_folder(folder, made_with)
+                clock = Clock(folder.read_clock(), folder.write_clock)
+            except BaseException:
+                folder.release()
+                raise
+        return cls(
+            backend,
+            dimension=dimension,
+            clock=clock,
+            retention=retention,
+            max_records=max_records,
+            private=folder.path if path is None else None,
+        )
+
+    def append(self, user_id: str, entries: Sequence[Entry]) -> list[str]:
+        """Keep entries of a user; they are on disk when it returns.
+
+        Args:
+            user_id: Whose they are.
+            entries: What to keep; all or, if it fails, none. One whose id is known is left as it was first seen.
+
+        Returns:
+            Their record ids, in order.
+
+        Raises:
+            MissingUserError: No user was given.
+            InvalidRecordError: An embedding has another length than the memory's.
+            StoreUnavailableError: It could not be written; nothing of it is kept.
+        """
+        self._check(user_id)
+        arrived: dict[str, tuple[int, Entry]] = {}
+        for entry in entries:
+            if entry.embedding.shape != (self.dimension,):
+                raise InvalidRecordError(
+                    f"The embedding of record {entry.record.id!r} has shape {entry.embedding.shape}.",
+                    f"This memory keeps embeddings of shape [{self.dimension}].",
+                )
+            if entry.record.id not in arrived:
+                seq = self._clock.tick()
+                arrived[entry.record.id] = seq, _dated(entry, moment(seq))
+        if arrived:
+            rows = [row_of(user_id, entry, seq) for seq, entry in arrived.values()]
+            try:
+                self._lane(user_id).submit(Submission(user_id, rows))
+            except BaseException:
+                self._changed(user_id)  # it may have been written in part
+                raise
+            self._changed(user_id, arrived.values())
+        return [entry.record.id for entry in entries]
+
+    def known(self, user_id: str, ids: Collection[str]) -> set[str]:
+        """Which of some record ids of a user are kept already."""
+        self._check(user_id)
+        rows = {row_id(user_id, record): record for record in ids}
+        return {rows[key] for key in self.backend.known(user_id, list(rows))}
+
+    def history(self, user_id: str) -> History:
+        """Everything that is kept about a user, in the order of time; empty for an unknown one."""
+        self._check(user_id)
+        revision = self._revision(user_id)
+        with self._cache.lock:
+            timeline = self._cache.get(user_id, revision)
+            if timeline is not None:
+                return self._visible(timeline, revision)
+        timeline = Timeline(self.dimension, (entry_of(row) for rows in self.backend.read(user_id) for row in rows))
+        with self._cache.lock:
+            if isinstance(self.backend, Server) or self._revision(user_id) == revision:
+                self._cache.put(user_id, revision, timeline)
+            return self._visible(timeline, revision)
+
+    def revision(self, user_id: str) -> Hashable:
+        """A value that changes with every write to a user."""
+        self._check(user_id)
+        return self._revision(user_id)
+
+    def replace_numbers(self, user_id: str, numbers: Mapping[str, tuple[Mapping[str, NDArray[Any]], str]]) -> None:
+        """Keep what a newer scorer said about records: by record id, its arrays and its version.
+
+        Ids that are not kept are ignored.
+        """
+        self._check(user_id)
+        metadatas = {row_id(user_id, record): numbers_of(*given) for record, given in numbers.items()}
+        with self._lane(user_id).lock:
+            known = self.backend.known(user_id, list(metadatas))
+            self.backend.update(user_id, {key: fields for key, fields in metadatas.items() if key in known})
+            self._changed(user_id)
+
+    def users(self) -> Iterator[str]:
+        """Everybody who has records, each once."""
+        self._check_open()
+        return self.backend.users()
+
+    def close(self) -> None:
+        """Release locks, files and connections; a private memory is gone. Closing twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            self._finalizer()
+            self._cache.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, user_id: str) -> None:
+        check_user(user_id)
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if os.getpid() != self._process:
+            raise StoreUnavailableError(
+                "This memory was opened before the process was forked, and cannot be used in the child.",
+                "Open it in the child after the parent closed it, or let both use a Chroma server.",
+            )
+        if self._closed:
+            raise StoreUnavailableError("This memory is closed.", "Open it again.")
+
+    def _lane(self, user_id: str) -> Lane[Submission]:
+        return self._lanes[self.backend.lane(user_id)]
+
+    def _revision(self, user_id: str) -> tuple[str, int, str]:
+        return self._nonce, self._revisions.get(user_id, self._floor), self.backend.token(user_id)
+
+    def _changed(self, user_id: str, arrived: Iterable[tuple[int, Entry]] | None = None) -> None:
+        """Count a write; what was added may be added to the cached timeline, if nobody else writes."""
+        with self._cache.lock:
+            embedded = isinstance(self.backend, Embedded)
+            timeline = None
+            if embedded and arrived is not None:
+                timeline = self._cache.get(user_id, self._revision(user_id))
+            self._writes += 1
+            if len(self._revisions) >= _MOST_REVISIONS:
+                self._revisions.clear()
+                self._floor = self._writes
+            self._revisions[user_id] = self._writes
+            if timeline is not None and arrived is not None:
+                timeline.add(arrived)
+                self._cache.put(user_id, self._revision(user_id), timeline)
+            else:
+                self._cache.drop(user_id)
+
+    def _visible(self, timeline: Timeline, revision: Hashable) -> History:
+        hidden = 0
+        if self.retention is not None:
+            hidden = timeline.before(time.time() - self.retention.total_seconds())
+        if self.max_records is not None:
+            hidden = max(hidden, len(timeline) - self.max_records)
+        return timeline.history((revision, hidden) if hidden else revision, hidden)
+
+
+def check_user(user_id: str) -> None:
+    """Refuse a user id that is missing or cannot be stored.
+
+    Raises:
+        MissingUserError: It is not a string with more than whitespace.
+        InvalidRecordError: It holds a lone surrogate or a NUL character.
+    """
+    if not isinstance(user_id, str) or not user_id.strip():
+        raise MissingUserError(
+            f"The user id is {user_id!r}, so it is unknown whose memory to use.",
+            "Pass a non-empty string that is this user's own.",
+        )
+    if "\x00" in user_id or any("\ud800" <= letter <= "\udfff" for letter in user_id):
+        raise InvalidRecordError(
+            "The user id holds a NUL character or a lone surrogate, which cannot be stored.", "Give another id."
+        )
+
+
+def _dated(entry: Entry, at: datetime) -> Entry:
+    if entry.record.at is not None:
+        return entry
+    return Entry(record=entry.record.dated(at), embedding=entry.embedding, numbers=entry.numbers, version=entry.version)
+
+
+def _open_folder(folder: Folder, made_with: dict[str, Any]) -> Embedded:
+    if folder.is_new:
+        folder.update({**made_with, "shards": {}})
+    else:
+        _check_made_with(str(folder.path), folder.manifest, made_with)
+        if folder.manifest["space"] != made_with["space"]:
+            folder.update({"space": made_with["space"]})
+    folder.sweep()
+    return Embedded(folder)
+
+
+def _check_made_with(where: str, manifest: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
+    if manifest.get("format") != 1:
+        raise IncompatibleStoreError(
+            f"The memory at {where} has format {manifest.get('format')!r}, which this version does not read.",
+            "Update with `pip install --upgrade persona-align`.",
+        )
+    if (manifest.get("encoder"), manifest.get("dimension")) != (made_with["encoder"], made_with["dimension"]):
+        raise IncompatibleStoreError(
+            f"The memory at {where} was made with the encoder {manifest.get('encoder')} "
+            f"({manifest.get('dimension')} dimensions), and the one given is {made_with['encoder']} "
+            f"({made_with['dimension']} dimensions).",
+            "Open it with the encoder it was made with, or re-embed it: `persona-align reembed`.",
+        )
+
+
+def _private() -> Path:
+    """A temporary folder; what earlier processes could not remove because they were killed goes first."""
+    for leftover in Path(tempfile.gettempdir()).glob(PRIVATE + "*"):
+        try:
+            if leftover.stat().st_uid == os.getuid() and time.time() - leftover.stat().st_mtime > 60:
+                Folder(leftover).release()
+                shutil.rmtree(leftover, ignore_errors=True)
+        except (StoreUnavailableError, IncompatibleStoreError, OSError):
+            continue
+    return Path(tempfile.mkdtemp(prefix=PRIVATE))
+
+
+def _close(backend: Embedded | Server, private: Path | None, process: int) -> None:
+    if os.getpid() != process:
+        return
+    backend.close()
+    if private is not None:
+        shutil.rmtree(private, ignore_errors=True)
