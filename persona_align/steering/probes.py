@@ -39,11 +39,13 @@ class MassMean:
         heads: The kept heads, best first, [K].
         directions: Unit directions from disagreement to agreement, [K, head_dim].
         sigma: Standard deviation of the person's activations along each direction, [K].
+        length: How long the mean difference was before it was made a unit direction, [K].
     """
 
     heads: NDArray[np.intp]
-    directions: Floats
+    directions: Singles
     sigma: Floats
+    length: Floats
 
 
 class HeadProbes:
@@ -86,12 +88,12 @@ class HeadProbes:
         margin = self._hat @ side  # [heads, items, people]; the diagonal of the hat matrices is zero
         margin *= side
         right = np.count_nonzero(margin > 0, axis=1).T  # [people, heads]
-        total = margin.sum(axis=1, dtype=np.float64).T
-        square = np.einsum("hip,hip->ph", margin, margin, dtype=np.float64)
+        total = margin.sum(axis=1).T.astype(np.float64)
+        square = np.einsum("hip,hip->ph", margin, margin).astype(np.float64)
         used = np.abs(signs).sum(axis=1, keepdims=True)
         # total / sqrt(used * square) lies in [-1, 1]: less than one item's worth, it only breaks ties. Rounded, so that
         # the last bits of a sum, which depend on how many people are scored together, never decide.
-        tie = np.round(total / np.sqrt(np.maximum(used * square, 1e-30)), 6)
+        tie = np.round(total / np.sqrt(np.maximum(used * square, 1e-30)), 4)
         share: Floats = (right + 0.49 * tie) / np.maximum(used, 1.0)
         return share
 
@@ -104,16 +106,15 @@ class HeadProbes:
             keep: How many heads, K.
         """
         heads = np.argsort(-scores, kind="stable")[:keep]
-        used = signs != 0
-        weight = signs[used] / used.sum()
-        directions = np.empty((len(heads), self.agree.shape[2]))
-        sigma = np.empty(len(heads))
+        used = int(np.abs(signs).sum())
+        weight = (signs / used).astype(np.float32)
+        directions = np.stack([weight @ self.difference[head] for head in heads])
+        length = np.linalg.norm(directions.astype(np.float64), axis=1)
+        directions /= np.maximum(length, 1e-12)[:, None].astype(np.float32)
+        along = np.empty((len(heads), 2, self.items))
         for k, head in enumerate(heads):
-            direction = weight @ self.difference[head, used].astype(np.float64)
-            direction /= max(float(np.linalg.norm(direction)), 1e-12)
-            along = np.concatenate([self.agree[head, used] @ direction, self.disagree[head, used] @ direction])
-            directions[k], sigma[k] = direction, along.std()
-        return MassMean(heads, directions, sigma)
+            along[k] = self.agree[head] @ directions[k], self.disagree[head] @ directions[k]
+        return MassMean(heads, directions, along[:, :, signs != 0].std(axis=(1, 2)), length)
 
 
 def _hat(difference: Singles, penalty: float) -> Singles:

@@ -14,7 +14,7 @@ from persona_align.steering.lessons import Progress, in_evaluation
 from persona_align.steering.linear import ResponseRidge
 from persona_align.steering.offsets import ActivationOffsets
 from persona_align.steering.optimize import answer_losses, optimise
-from persona_align.steering.probes import HeadProbes, sides
+from persona_align.steering.probes import HeadProbes, MassMean, sides
 from persona_align.steering.prompting import layout_of
 from persona_align.steering.statements import Captured, capture_statements
 from persona_align.steering.steered import SteeredModel
@@ -92,8 +92,8 @@ class ActivationSearch:
         self._prepare(captured, keep)
 
     @classmethod
-    def _of_captured(cls, captured: Captured, steered: Any, keep: int = 24) -> "ActivationSearch":
-        """A search over what was captured elsewhere: no model is asked anything."""
+    def of_captured(cls, captured: Captured, steered: Any, *, keep: int = 24) -> "ActivationSearch":
+        """A search over what was captured elsewhere, on the model of `steered`; it cannot "optimize" or `tune`."""
         made = cls.__new__(cls)
         made.statements = tuple(map(str, range(len(captured.expected))))
         made.layout, made.steered, made._asked = "none", steered, ([], [])
@@ -217,19 +217,20 @@ class ActivationSearch:
     def _values(self, answers: Floats, method: Method, seed: int) -> Singles:
         """Raw offsets, [people, layers, heads, head_dim]; zero where nothing is usable."""
         usable = np.array([_unusable(row, method) is None for row in answers])
-        values = np.zeros((len(answers), *self.steered.geometry.shape), np.float32)
-        if not usable.any():
+        if not usable.all():
+            values = np.zeros((len(answers), *self.steered.geometry.shape), np.float32)
+            if usable.any():
+                values[usable] = self._values(answers[usable], method, seed)
             return values
         if method == "search":
-            found = self._search(answers[usable])
+            found = self._search(answers)
         else:
-            weights, _ = self._ridge.solve(answers[usable] - self.expected)
+            weights, _ = self._ridge.solve(answers - self.expected)
             found = weights.astype(np.float32) @ self._flat
-        found = found.reshape(-1, *values.shape[1:])
+        found = found.reshape(-1, *self.steered.geometry.shape)
         if method == "optimize":
-            found = optimise(self.steered, self._asked, found, answers[usable], seed=seed)
-        values[usable] = found
-        return values
+            found = optimise(self.steered, self._asked, found, answers, seed=seed)
+        return found
 
     def _search(self, answers: Floats) -> Singles:
         """The paper's displacement of the K best heads, its strength from the linearised response, [people, size]."""
@@ -239,23 +240,19 @@ class ActivationSearch:
         found = np.zeros((len(answers), heads, head_dim), np.float32)
         for person, (row, side) in enumerate(zip(answers, signs, strict=True)):
             kept = self._probes.mass_mean(side, scores[person], self.keep)
-            moved = kept.sigma[:, None] * kept.directions
-            strength = self._strength(row, side, kept.heads, moved)
-            found[person, kept.heads] = strength * moved
+            strength = self._strength(row, side, kept)
+            found[person, kept.heads] = (strength * kept.sigma)[:, None] * kept.directions
         return found.reshape(len(answers), -1)
 
-    def _strength(self, answers: Floats, side: Floats, heads: NDArray[np.intp], moved: Floats) -> float:
+    def _strength(self, answers: Floats, side: Floats, kept: MassMean) -> float:
         """The least-squares strength of a displacement, each statement's own part in it taken out beforehand.
 
         A direction made of all statements moves each of them in part because it contains that statement itself; with
         that share left in, any direction looks useful.
         """
-        response = np.zeros(len(answers))
-        for head, displacement in zip(heads, moved, strict=True):
-            response += self._gradient[head] @ displacement
-            summed = side @ self._probes.difference[head].astype(np.float64)
-            share = float(np.linalg.norm(displacement)) / max(float(np.linalg.norm(summed)), 1e-12)
-            response -= share * side * self._own[head]
+        moved = np.stack([self._gradient[head] @ d for head, d in zip(kept.heads, kept.directions, strict=True)])
+        itself = side * self._own[kept.heads] / np.maximum(np.abs(side).sum() * kept.length, 1e-12)[:, None]
+        response = kept.sigma @ (moved - itself)
         known = ~np.isnan(answers)
         wanted = answers[known] - self.expected[known]
         size = float(response[known] @ response[known])
