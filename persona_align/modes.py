@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from persona_align.conditioning.budget import approximate_tokens
-from persona_align.errors import UnsupportedModeError
+from persona_align.errors import IncompatibleOffsetsError, UnsupportedModeError
 
 __all__ = ["MODES", "Resolved", "resolve", "steerable_chat"]
 
@@ -40,7 +40,7 @@ def resolve(model: Any, mode: str, basis: Any) -> Resolved:
     if mode not in MODES:
         raise UnsupportedModeError(f"There is no mode {mode!r}.", f"Use one of {', '.join(map(repr, MODES))}.")
     chat = steerable_chat(model)
-    count = approximate_tokens if chat is None else chat.count_tokens
+    count = approximate_tokens if chat is None else _counter(chat.tokenizer)
     steers = mode in ("auto", "pas")
     if steers and chat is not None:
         basis = basis if basis is not None else _basis_of(chat)
@@ -78,8 +78,16 @@ def steerable_chat(model: Any) -> Any:
     return model if isinstance(model, ChatTransformers) else None
 
 
+def _counter(tokenizer: Any) -> Callable[[str], int]:
+    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
 def _basis_of(chat: Any) -> Any:
-    from persona_align.demo import shipped_basis
+    """The basis that ships for the model, else one that was cached for it, else None."""
+    from persona_align.demo import basis_folder
     from persona_align.steering import SteeringBasis
 
-    return shipped_basis(chat.model) or SteeringBasis.cached(chat.model)
+    try:
+        return SteeringBasis.from_pretrained(basis_folder(), chat.model)
+    except IncompatibleOffsetsError:
+        return SteeringBasis.cached(chat.model)
