@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from persona_align.steering.baking import bake
     from persona_align.steering.basis import SteeringBasis
     from persona_align.steering.offsets import ActivationOffsets, Geometry
     from persona_align.steering.projections import Projections, find_projections
@@ -17,6 +18,7 @@ __all__ = [
     "Projections",
     "SteeredModel",
     "SteeringBasis",
+    "bake",
     "find_projections",
     "model_fingerprint",
 ]
@@ -28,6 +30,7 @@ _HOMES = {
     "Projections": "projections",
     "SteeredModel": "steered",
     "SteeringBasis": "basis",
+    "bake": "baking",
     "find_projections": "projections",
     "model_fingerprint": "fingerprint",
 }

@@ -42,9 +42,9 @@ def model_fingerprint(hf_model: nn.Module, projections: Projections | None = Non
 def _weights(hf_model: nn.Module, projections: Projections) -> Iterator[torch.Tensor]:
     embeddings = getattr(hf_model, "get_input_embeddings", lambda: None)()
     for module in (embeddings, *projections.modules):
-        weight = getattr(module, "weight", None)
-        if isinstance(weight, torch.Tensor):
-            yield weight
+        for held in (getattr(module, "weight", None), getattr(module, "bias", None)):
+            if isinstance(held, torch.Tensor):
+                yield held
 
 
 def _sample(weight: torch.Tensor) -> bytes:

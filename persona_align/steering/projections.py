@@ -124,10 +124,14 @@ def _decoder_layers(hf_model: nn.Module, name: str, config: Any) -> tuple[nn.Mod
 
 
 def _projection_of(layer: nn.Module, index: int, name: str) -> tuple[nn.Module, nn.Module]:
-    stateful = [type(part).__name__ for part in layer.modules() if _is_stateful(type(part).__name__)]
+    stateful = [
+        type(part).__name__
+        for path, part in layer.named_modules()
+        if _is_stateful(path.rpartition(".")[-1]) or _is_stateful(type(part).__name__)
+    ]
     if stateful:
         raise UnsupportedModelError(
-            f"Layer {index} of {name} runs {stateful[0]}, which has no attention heads to steer.", _REMEDY
+            f"Layer {index} of {name} runs {stateful[0]}, whose running state has no attention heads to steer.", _REMEDY
         )
     found = _attentions(layer)
     if not found:
