@@ -32,7 +32,10 @@ PLAIN_STOP: Final = ("\n\nUser:", "\n\nSystem:")
 """Where a reply in the plain template ends: such a model would go on and write the user's next turn."""
 
 _Turn = dict[str, Any]
-_SILENT_BLOCKS = frozenset({"tool_use", "tool_call", "invalid_tool_call", "function_call", "thinking", "reasoning"})
+_REFUSALS: Final = (TemplateError, KeyError, TypeError, IndexError, ValueError)
+_SILENT_BLOCKS: Final = frozenset(
+    {"tool_use", "tool_call", "invalid_tool_call", "function_call", "thinking", "reasoning"}
+)
 
 
 def render(
@@ -69,10 +72,10 @@ def render(
     for written, native in _ways(turns, list(tools)):
         try:
             text = _apply(tokenizer, written, native, template_kwargs or {})
-        except (TemplateError, KeyError, TypeError) as error:
+        except _REFUSALS as error:
             refusal = str(error)
             continue
-        if all(part in text for part in _must_appear(written, native)):
+        if all(text != _tried(tokenizer, *less, template_kwargs or {}) for less in _poorer(written, native)):
             return _unicode(text)
     raise UnsupportedModelError(
         f"The model's chat template refuses these messages: {refusal}.",
@@ -104,11 +107,23 @@ def _apply(tokenizer: Any, turns: list[_Turn], tools: list[dict[str, Any]], kwar
     return text
 
 
-def _must_appear(turns: list[_Turn], tools: list[dict[str, Any]]) -> list[str]:
-    """What a template must not have dropped in silence."""
-    parts = [turn["content"].strip() for turn in turns if turn["role"] in ("system", "tool")]
-    parts += [call["function"]["name"] for turn in turns for call in turn.get("tool_calls", ())]
-    return parts + [tool["function"]["name"] for tool in tools]
+def _poorer(turns: list[_Turn], tools: list[dict[str, Any]]) -> Iterator[tuple[list[_Turn], list[dict[str, Any]]]]:
+    """The conversation without each thing that a template may drop in silence: it did, if the text is the same."""
+    for role in ("system", "tool"):
+        rest = [turn for turn in turns if turn["role"] != role]
+        if len(rest) < len(turns):
+            yield rest, tools
+    if any("tool_calls" in turn for turn in turns):
+        yield [{name: value for name, value in turn.items() if name != "tool_calls"} for turn in turns], tools
+    if tools:
+        yield turns, []
+
+
+def _tried(tokenizer: Any, turns: list[_Turn], tools: list[dict[str, Any]], kwargs: dict[str, Any]) -> str | None:
+    try:
+        return _apply(tokenizer, turns, tools, kwargs)
+    except _REFUSALS:
+        return None
 
 
 def _turn(message: BaseMessage) -> _Turn:
