@@ -89,6 +89,6 @@ def _with_biases(hf_model: Any, names: list[str]) -> Any:
             target.generation_config = copy.deepcopy(hf_model.generation_config)
             return target
     raise UnsupportedModelError(
-        f"{type(hf_model).__name__} has no bias on its attention output projections, so offsets cannot be baked into it.",
+        f"{type(hf_model).__name__} has no bias on its attention output projections to hold the offsets.",
         "Serve it with ChatTransformers, which steers without changing the model.",
     )

@@ -84,10 +84,10 @@ class _Hook:
         _OWNERS[owner.key] = owner
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Inert":
-        return inert
+        return _Inert()
 
-    def __reduce__(self) -> str:
-        return "inert"
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Inert, ()
 
 
 class ProjectionHook(_Hook):
@@ -163,14 +163,6 @@ class _Inert:
     def __call__(self, *_: Any) -> None:
         return None
 
-    def __reduce__(self) -> str:
-        return "inert"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-
-inert = _Inert()
 
 # A CUDA graph would replay the offsets of whoever was first: the tag keeps these two operators out of graphs.
 _TAGS = tuple(tag for tag in (getattr(torch.Tag, "cudagraph_unsafe", None),) if tag is not None)

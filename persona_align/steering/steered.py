@@ -201,7 +201,8 @@ class SteeredModel:
                 self.differentiating = before
 
     def _recomputes(self) -> bool:
-        return bool(self.model.training and getattr(self.model, "is_gradient_checkpointing", False))
+        parts = self.model.modules() if self.model.training else ()
+        return any(getattr(part, "gradient_checkpointing", False) for part in parts)
 
 
 def _around(stack: nn.Module, hf_model: nn.Module) -> frozenset[int]:

@@ -85,10 +85,9 @@ def test_a_cached_prefix_counts_as_prompt(steered: SteeredModel, positions: Posi
 def test_a_loop_of_ones_own_can_tell_the_length_of_its_prompt(steered: SteeredModel):
     row = prompts([7], seed=5)[0]
     offsets = random_offsets(steered, 7, positions="last_prompt_onward")
-    cache, got = DynamicCache(), []
+    cache, pieces = DynamicCache(), (row[:3], row[3:5], row[5:6], row[6:])
     with steered.plan([offsets], prompt_length=6), torch.no_grad():
-        for piece in (row[:3], row[3:5], row[5:6], row[6:]):
-            got.append(steered.model(torch.tensor([piece]), past_key_values=cache).logits[0])
+        got = [steered.model(torch.tensor([piece]), past_key_values=cache).logits[0] for piece in pieces]
     torch.testing.assert_close(torch.cat(got), naive_logits(steered.model, row, offsets, 5), atol=2e-5, rtol=0)
 
 
