@@ -1,0 +1,195 @@
+"""OpenAI's chat completions, aligned with the person whom `user` names."""
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator
+from threading import Lock
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
+
+from persona_align.aligner import PersonaAligner
+from persona_align.errors import InvalidRecordError, PersonaAlignError
+from persona_align.runnable import AlignedRunnable
+from persona_align_server.keys import Caller, caller
+from persona_align_server.schemas import ChatRequest, ModelEntry, ModelList
+
+__all__ = ["Service", "router"]
+
+logger = logging.getLogger("persona_align.server")
+
+router = APIRouter(prefix="/v1", tags=["chat"])
+Acting = Annotated[Caller, Depends(caller)]
+
+
+class Service:
+    """The aligned model, in every mode that was asked for."""
+
+    def __init__(
+        self, aligner: PersonaAligner, model: Any, mode: str, model_name: str | None, settings: dict[str, Any]
+    ) -> None:
+        self.aligner = aligner
+        self.model = model
+        self.mode = mode
+        self.name = model_name or str(getattr(model, "model_name", "") or type(model).__name__)
+        self._settings = settings
+        self._aligned: dict[tuple[str, bool], AlignedRunnable] = {}
+        self._lock = Lock()
+        self.aligned(mode, True)
+
+    def aligned(self, mode: str, record: bool) -> AlignedRunnable:
+        """The runnable of a mode."""
+        with self._lock:
+            if (mode, record) not in self._aligned:
+                self._aligned[mode, record] = self.aligner.wrap(self.model, mode, record=record, **self._settings)
+            return self._aligned[mode, record]
+
+
+@router.get("/models")
+def models(request: Request, acting: Acting) -> ModelList:  # noqa: ARG001
+    """The models that can be asked for."""
+    return ModelList(data=[ModelEntry(id=request.app.state.service.name)])
+
+
+@router.post("/chat/completions", response_model=None)
+async def completions(request: Request, asked: ChatRequest, acting: Acting) -> JSONResponse | StreamingResponse:
+    """A reply, whole or as a stream of server-sent events."""
+    service: Service = request.app.state.service
+    user_id = acting.acting_for(asked.user)
+    messages = _messages(asked)
+    aligned = await asyncio.to_thread(service.aligned, asked.persona.mode or service.mode, asked.persona.record)
+    config = {"configurable": {"user_id": user_id, "thread_id": asked.persona.thread_id}}
+    keywords = _keywords(asked)
+    try:
+        if asked.stream:
+            events = _events(aligned, messages, config, keywords, service.name, asked)
+            first = await anext(events)  # an error before the first token is a status, not a broken stream
+            return StreamingResponse(_joined(first, events), media_type="text/event-stream")
+        reply = await _until_gone(request, aligned.ainvoke(messages, config, **keywords))
+    except PersonaAlignError:
+        raise
+    except Exception:
+        logger.exception("the model failed")
+        told = {"message": "The model failed to answer. Try again later.", "type": "model_error", "code": 502}
+        return JSONResponse({"error": told}, status_code=502)
+    return JSONResponse(_completion(reply, service.name))
+
+
+def _messages(asked: ChatRequest) -> list[BaseMessage]:
+    raw = [message.model_dump(exclude_none=True) | {"content": message.content or ""} for message in asked.messages]
+    try:
+        return convert_to_messages(raw)
+    except (ValueError, NotImplementedError, KeyError, TypeError) as error:
+        raise InvalidRecordError(f"These are not messages: {error}.", "Send them as OpenAI's API describes.") from error
+
+
+def _keywords(asked: ChatRequest) -> dict[str, Any]:
+    given = {
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "max_tokens": asked.max_completion_tokens or asked.max_tokens,
+        "stop": [asked.stop] if isinstance(asked.stop, str) else asked.stop,
+        "seed": asked.seed,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+async def _until_gone(request: Request, answering: Any) -> Any:
+    """The reply, unless the client leaves first: then the generation stops."""
+    task = asyncio.ensure_future(answering)
+    while not task.done():
+        await asyncio.wait({task}, timeout=0.5)
+        if not task.done() and await request.is_disconnected():
+            task.cancel()
+    return await task
+
+
+async def _events(
+    aligned: AlignedRunnable,
+    messages: list[BaseMessage],
+    config: Any,
+    keywords: dict[str, Any],
+    name: str,
+    asked: ChatRequest,
+) -> AsyncIterator[str]:
+    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
+    head["object"] = "chat.completion.chunk"
+    usage: dict[str, int] | None = None
+    finish = "stop"
+    role: dict[str, str] = {"role": "assistant"}
+    try:
+        async for chunk in aligned.astream(messages, config, **keywords):
+            if isinstance(chunk, AIMessage):
+                usage = _usage(chunk) or usage
+                finish = chunk.response_metadata.get("finish_reason") or finish
+            text = str(chunk.text) if isinstance(chunk, BaseMessage) else str(chunk)
+            persona = {} if not isinstance(chunk, AIMessage) else _persona(chunk)
+            if text or role or persona:
+                choice = {"index": 0, "delta": {**role, "content": text}, "finish_reason": None}
+                yield _event({**head, "choices": [choice], **persona})
+                role = {}
+    except Exception:
+        if role:
+            raise
+        logger.exception("the model failed in mid-stream")
+        yield _event({"error": {"message": "The model failed to finish.", "type": "model_error", "code": 502}})
+        return
+    yield _event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+    if asked.stream_options is not None and asked.stream_options.include_usage:
+        yield _event({**head, "choices": [], "usage": usage})
+    yield "data: [DONE]\n\n"
+
+
+async def _joined(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for event in rest:
+        yield event
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def _completion(reply: Any, name: str) -> dict[str, Any]:
+    message = reply if isinstance(reply, AIMessage) else AIMessage(str(reply))
+    content: dict[str, Any] = {"role": "assistant", "content": str(message.text)}
+    if message.tool_calls:
+        content["tool_calls"] = [
+            {
+                "id": call["id"],
+                "type": "function",
+                "function": {"name": call["name"], "arguments": json.dumps(call["args"])},
+            }
+            for call in message.tool_calls
+        ]
+    finish = "tool_calls" if message.tool_calls else message.response_metadata.get("finish_reason") or "stop"
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": name,
+        "choices": [{"index": 0, "message": content, "finish_reason": finish}],
+        "usage": _usage(message),
+        **_persona(message),
+    }
+
+
+def _usage(message: AIMessage) -> dict[str, int] | None:
+    used = message.usage_metadata
+    if not used:
+        return None
+    return {
+        "prompt_tokens": used["input_tokens"],
+        "completion_tokens": used["output_tokens"],
+        "total_tokens": used["total_tokens"],
+    }
+
+
+def _persona(message: AIMessage) -> dict[str, Any]:
+    why = message.response_metadata.get("persona_align")
+    return {"persona": why} if why else {}
