@@ -168,7 +168,7 @@ class PersonaAligner:
         known = self.memory.known(user_id, [record.id for record in records])
         fresh = {record.id: record for record in records if record.id not in known}
         if fresh:
-            self.memory.append(user_id, self._entries(list(fresh.values())))
+            self.memory.append(user_id, self.entries(list(fresh.values())))
         return [record.id for record in records]
 
     def correct(self, user_id: str, dimension: str, value: float) -> None:
@@ -306,7 +306,7 @@ class PersonaAligner:
         )
         require_user(user_id)
         ready = {entry.record.id for entry in entries}
-        entries += self._entries([record for record in records if record.id not in ready])
+        entries += self.entries([record for record in records if record.id not in ready])
         if entries:
             self.memory.append(user_id, entries)
         return [record.id for record in records]
@@ -376,9 +376,8 @@ class PersonaAligner:
             self._topics = Topics(self.encoder, self.space)
         return self._topics.relevant(content)
 
-    # Inside
-
-    def _entries(self, records: Sequence[Record]) -> list[Entry]:
+    def entries(self, records: Sequence[Record]) -> list[Entry]:
+        """Records encoded and scored, ready for memory; only what the user wrote is encoded."""
         texts = [text for record in records if record.user_authored for text in record.texts]
         encodings = iter(self.encoder.encode(texts) if texts else [])
         entries = []
@@ -397,9 +396,11 @@ class PersonaAligner:
             )
         return entries
 
+    # Inside
+
     def _append_correction(self, user_id: str, correction: Correction) -> None:
         require_user(user_id)
-        self.memory.append(user_id, self._entries([correction]))
+        self.memory.append(user_id, self.entries([correction]))
 
     def _fold(self, user_id: str, history: History) -> Posterior:
         with self._lock:

@@ -103,7 +103,7 @@ class EchoChat(BaseChatModel):
         words = re.findall(r"\S+\s*|\s+", self._answer(messages))
         for position, word in enumerate(words):
             last = position == len(words) - 1
-            chunk = ChatGenerationChunk(message=AIMessageChunk(word, chunk_position="last" if last else None))
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=word, chunk_position="last" if last else None))
             if run_manager:
                 run_manager.on_llm_new_token(word, chunk=chunk)
             yield chunk

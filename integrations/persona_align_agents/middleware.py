@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, HumanMessage
@@ -137,7 +137,9 @@ class PersonaMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             return request, {}
         plan = flow.plan_for(asked, list(request.messages))
         return (
-            request.override(messages=plan.messages, model_settings={**request.model_settings, **plan.kwargs}),
+            request.override(
+                messages=cast(list[Any], plan.messages), model_settings={**request.model_settings, **plan.kwargs}
+            ),
             plan.why,
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
 from persona_align.aligner import PersonaAligner
@@ -26,7 +27,7 @@ def persona_node(aligner: PersonaAligner, model: Any, mode: str = "auto", **sett
     aligned = aligner.wrap(model, mode, **settings)
 
     def reply(state: Any, runtime: Runtime[Any]) -> dict[str, Any]:
-        config = {"configurable": {"user_id": user_of(runtime), "thread_id": thread_of(runtime)}}
+        config: RunnableConfig = {"configurable": {"user_id": user_of(runtime), "thread_id": thread_of(runtime)}}
         return {"messages": [aligned.invoke(list(state["messages"]), config)]}
 
     return reply

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
+from langchain_core.runnables import RunnableConfig
 
 from persona_align.aligner import PersonaAligner
 from persona_align.errors import InvalidRecordError, PersonaAlignError
@@ -63,7 +64,7 @@ async def completions(request: Request, asked: ChatRequest, acting: Acting) -> J
     user_id = acting.acting_for(asked.user)
     messages = _messages(asked)
     aligned = await asyncio.to_thread(service.aligned, asked.persona.mode or service.mode, asked.persona.record)
-    config = {"configurable": {"user_id": user_id, "thread_id": asked.persona.thread_id}}
+    config: RunnableConfig = {"configurable": {"user_id": user_id, "thread_id": asked.persona.thread_id}}
     keywords = _keywords(asked)
     try:
         if asked.stream:
