@@ -20,7 +20,7 @@ from persona_align.steering.prompting import layout_of
 from persona_align.steering.questionnaire import QUESTIONNAIRE_VERSION
 from persona_align.steering.steered import SteeredModel
 
-__all__ = ["Captured", "capture_statements"]
+__all__ = ["Captured", "at_the_letter", "capture_statements"]
 
 Singles = NDArray[np.float32]
 FORMAT = 1
@@ -93,8 +93,8 @@ def _capture(steered: SteeredModel, tokenizer: Any, statements: Sequence[str]) -
             gradient, expected = _gradients(steered, asked)
             orders.append(
                 {
-                    "agree": _at_the_letter(steered, asked, 5),
-                    "disagree": _at_the_letter(steered, asked, 1),
+                    "agree": at_the_letter(steered, asked, 5),
+                    "disagree": at_the_letter(steered, asked, 1),
                     "gradient": gradient,
                     "expected": expected,
                 }
@@ -102,7 +102,7 @@ def _capture(steered: SteeredModel, tokenizer: Any, statements: Sequence[str]) -
     return {name: (orders[0][name] + orders[1][name]) / 2 for name in _ARRAYS}
 
 
-def _at_the_letter(steered: SteeredModel, asked: Sequence[Question], agreement: int) -> Singles:
+def at_the_letter(steered: SteeredModel, asked: Sequence[Question], agreement: int) -> Singles:
     """Head outputs at the letter of an answer, [items, heads, head_dim]."""
     rows = [(*one.prompt, one.letters[agreement - 1]) for one in asked]
     width = max(map(len, rows))
