@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SOURCES := persona_align integrations tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types notebooks docs bench server wheel clean
+.PHONY: help demo test lint format types notebooks docs bench browser wheel clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -30,6 +30,9 @@ types: $(VENV)/.dev  ## Check types, strictly
 
 bench: $(VENV)/.dev  ## Measure, and write benchmarks/results/*.json
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+browser:  ## Install Debian's chromium for the tests of the page
+	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium)
 
 wheel: $(VENV)/.dev  ## Build the wheel and the sdist into dist/
 	$(BIN)/python -m pip install --quiet build
