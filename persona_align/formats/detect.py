@@ -86,6 +86,20 @@ class Source:
                 return
         raise InvalidRecordError(f"There is no case {case}: the file holds {number + 1}.", "The first one is case 0.")
 
+    def by_user(self, field: str) -> Iterator[tuple[str, Iterator[FileRecord]]]:
+        """The user that each conversation or case names in a field, with its records.
+
+        Raises:
+            InvalidRecordError: A conversation names no user.
+        """
+        form = _FORMATS[self.format]
+        for document in self.documents:
+            for node in document.nodes():
+                user = node.label(field)
+                if not (user and user.strip()):
+                    raise node.need(field).fail("is empty")
+                yield user, form.records(node)
+
     @property
     def people(self) -> int:
         """How many different people the file is about, as far as its format says: AlignX's cases are one each."""

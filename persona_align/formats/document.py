@@ -12,7 +12,7 @@ from typing import IO, Any
 from persona_align.errors import InvalidRecordError
 from persona_align.formats.node import Node, Step
 
-__all__ = ["Document", "open_documents"]
+__all__ = ["Document", "open_documents", "read_document"]
 
 _BOMS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -48,6 +48,15 @@ def open_documents(path: Path) -> list["Document"]:
     return [Document(f"{path}/{member}", _member_opener(path, member)) for member in members]
 
 
+def read_document(path: Path) -> Any:
+    """The whole value of a JSON file.
+
+    Raises:
+        InvalidRecordError: There is no such file, or it is not JSON, or cut off.
+    """
+    return open_documents(path)[0].whole
+
+
 @dataclass(frozen=True, eq=False)
 class Document:
     """One JSON or JSON Lines text.
@@ -71,7 +80,7 @@ class Document:
         if self.has_lines:
             yield from self._line_nodes()
             return
-        root = self._whole
+        root = self.whole
         if isinstance(root, list):
             for position, value in enumerate(root):
                 yield Node(value, (position,), self)
@@ -97,7 +106,8 @@ class Document:
             return self.name.endswith((".jsonl", ".ndjson")) or any(line.strip() for line in self._decoded(text))
 
     @cached_property
-    def _whole(self) -> Any:
+    def whole(self) -> Any:
+        """The one value that the document is."""
         with self._text() as text:
             return self._parse("".join(self._decoded(text)), 1)
 
