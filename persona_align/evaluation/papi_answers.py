@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persona_align.steering.asking import Question, answer_logits, question
+from persona_align.steering.asking import Asked, Question, question
 from persona_align.steering.lessons import in_evaluation, replies
 from persona_align.steering.offsets import ActivationOffsets
 from persona_align.steering.questionnaire import LETTERS
@@ -68,19 +68,23 @@ class Sheet:
         return len(with_it.prompt) - len(question(self.tokenizer, self.statements[0]).prompt)
 
     def _median(self, asked: list[list[Question]], offsets: Sequence[ActivationOffsets | None]) -> Floats:
-        values = None
-        if any(one is not None and not one.is_zero for one in offsets):
+        steering = [one for one in offsets if one is not None and not one.is_zero]
+        values, positions = None, steering[0].positions if steering else "all"
+        if any(one.positions != positions for one in steering):
+            msg = "offsets that are asked together must act at the same positions"
+            raise ValueError(msg)
+        if steering:
             zero = np.zeros(self.steered.geometry.shape, np.float32)
             stacked = np.stack([zero if one is None else one.values for one in offsets])
             values = torch.from_numpy(stacked).to(self.steered.device)
         size = max(_AT_ONCE // len(offsets), 1)
         parts = []
-        for start in range(0, len(self.statements), size):
-            with torch.no_grad(), in_evaluation(self.steered):
-                both = [answer_logits(self.steered, order[start : start + size], values) for order in asked]
-            parts.append(((both[0].softmax(-1) + both[1].softmax(-1)) / 2).double().cpu().numpy())
+        with torch.no_grad(), in_evaluation(self.steered):
+            for start in range(0, len(self.statements), size):
+                both = [Asked(self.steered, order[start : start + size], positions).logits(values) for order in asked]
+                parts.append(((both[0].softmax(-1) + both[1].softmax(-1)) / 2).double().cpu().numpy())
         found = median_answer(np.concatenate(parts, axis=1))
-        return found if values is not None else np.repeat(found, len(offsets), axis=0)
+        return found if steering else np.repeat(found, len(offsets), axis=0)
 
     def _written(self, asked: list[list[Question]], offsets: ActivationOffsets | None, batch: int = 60) -> Floats:
         orders = []

@@ -6,19 +6,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persona_align.steering.asking import Question, answer_logits
+from persona_align.steering.asking import Asked
 from persona_align.steering.lessons import in_evaluation
-from persona_align.steering.steered import SteeredModel
 
 __all__ = ["answer_losses", "optimise"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
-Orders = tuple[Sequence[Question], Sequence[Question]]
+Orders = tuple[Asked, Asked]
 
 
 def optimise(
-    steered: SteeredModel,
     asked: Orders,
     start: Singles,
     answers: Floats,
@@ -33,7 +31,6 @@ def optimise(
     """Offsets under which people's own answers become likelier, from a start, by Adam.
 
     Args:
-        steered: The model.
         asked: The questions in both orders of the letters.
         start: Where to begin, [people, layers, heads, head_dim].
         answers: Agreement 1 to 5, NaN unknown, [people, items].
@@ -46,14 +43,13 @@ def optimise(
         seed: Of the order of the statements.
     """
     parts = [
-        _optimise(steered, asked, start[k : k + people], answers[k : k + people], steps, items, rate, decay, seed)
+        _optimise(asked, start[k : k + people], answers[k : k + people], steps, items, rate, decay, seed)
         for k in range(0, len(start), people)
     ]
     return np.concatenate(parts)
 
 
 def _optimise(
-    steered: SteeredModel,
     asked: Orders,
     start: Singles,
     answers: Floats,
@@ -64,6 +60,7 @@ def _optimise(
     seed: int,
 ) -> Singles:
     rng = np.random.default_rng(seed)
+    steered = asked[0].steered
     origin = torch.from_numpy(start).to(steered.device)
     scale = origin.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-8)
     moved = torch.zeros_like(origin, requires_grad=True)
@@ -75,7 +72,7 @@ def _optimise(
         chosen, order = order[:items], order[items:]
         optimiser.param_groups[0]["lr"] = rate * (1.0 - 0.9 * step / steps)
         with in_evaluation(steered), torch.enable_grad():
-            loss = _losses(steered, asked, origin + scale * moved, chosen, answers, turn=step).sum()
+            loss = _losses(asked, origin + scale * moved, chosen, answers, turn=step).sum()
             penalty = decay * moved.square().mean((1, 2, 3)).sum()
             (moved.grad,) = torch.autograd.grad(loss + penalty, [moved])
         optimiser.step()
@@ -83,18 +80,14 @@ def _optimise(
     return found
 
 
-def answer_losses(
-    steered: SteeredModel, asked: Orders, offsets: torch.Tensor, items: NDArray[np.intp], answers: Floats
-) -> torch.Tensor:
+def answer_losses(asked: Orders, offsets: torch.Tensor, items: NDArray[np.intp], answers: Floats) -> torch.Tensor:
     """The mean negative log-likelihood of one person's answers under each set of offsets, over both letter orders."""
     rows = np.tile(answers, (len(offsets), 1))
-    both = [_losses(steered, asked, offsets, [int(k) for k in items], rows, turn=turn) for turn in (0, 1)]
+    both = [_losses(asked, offsets, [int(k) for k in items], rows, turn=turn) for turn in (0, 1)]
     return (both[0] + both[1]) / 2
 
 
-def _losses(
-    steered: SteeredModel, asked: Orders, offsets: torch.Tensor, items: Sequence[int], answers: Floats, *, turn: int
-) -> torch.Tensor:
+def _losses(asked: Orders, offsets: torch.Tensor, items: Sequence[int], answers: Floats, *, turn: int) -> torch.Tensor:
     """Mean negative log-likelihood of each person's known answers, [people].
 
     Every other statement is asked with the letters the other way round; `turn` says which half begins.
@@ -105,7 +98,7 @@ def _losses(
         part = [k for position, k in enumerate(items) if (position + order + turn) % 2 == 0]
         if not part:
             continue
-        logs = answer_logits(steered, [asked[order][k] for k in part], offsets).log_softmax(-1)
+        logs = asked[order].logits(offsets, part).log_softmax(-1)
         known = torch.from_numpy(~np.isnan(answers[:, part])).to(logs.device)
         given = torch.from_numpy(np.nan_to_num(answers[:, part], nan=3.0)).round().long().to(logs.device) - 1
         total = total - (logs.gather(-1, given[..., None])[..., 0] * known).sum(1)

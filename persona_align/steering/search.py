@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from persona_align.steering.asking import questions
+from persona_align.steering.asking import Asked, questions
 from persona_align.steering.lessons import Progress, in_evaluation
 from persona_align.steering.linear import ResponseRidge
-from persona_align.steering.offsets import ActivationOffsets
+from persona_align.steering.offsets import ActivationOffsets, Positions
 from persona_align.steering.optimize import answer_losses, optimise
 from persona_align.steering.probes import HeadProbes, MassMean, sides
 from persona_align.steering.prompting import layout_of
@@ -54,6 +54,8 @@ class ActivationSearch:
         tokenizer: Its tokenizer. Without a chat template, plain "User: …" and "Assistant: …" lines are used; `layout`
             says which.
         statements: First-person statements, all different.
+        positions: Where the offsets will act: "last_prompt_onward", so that what is read before the answer is the same
+            for everybody, or "all", as in the paper.
         cache: A folder for what is captured; an interrupted capture resumes.
         keep: How many heads the method "search" keeps, K.
         batch: Statements asked at a time.
@@ -77,6 +79,7 @@ class ActivationSearch:
         tokenizer: Any,
         statements: Sequence[str],
         *,
+        positions: Positions = "last_prompt_onward",
         cache: str | Path | None = None,
         keep: int = 24,
         batch: int = 16,
@@ -85,9 +88,17 @@ class ActivationSearch:
         self.statements = _checked_statements(statements)
         self.layout = layout_of(tokenizer)
         self.steered = SteeredModel.of(hf_model)
-        self._asked = questions(tokenizer, self.statements)
+        self.positions: Positions = positions
+        plain, reverse = questions(tokenizer, self.statements)
+        self._asked = Asked(self.steered, plain, positions), Asked(self.steered, reverse, positions)
         captured = capture_statements(
-            self.steered, tokenizer, self.statements, cache=cache, batch=batch, progress=progress
+            self.steered,
+            tokenizer,
+            self.statements,
+            positions=positions,
+            cache=cache,
+            batch=batch,
+            progress=progress,
         )
         self._prepare(captured, keep)
 
@@ -96,7 +107,8 @@ class ActivationSearch:
         """A search over what was captured elsewhere, on the model of `steered`; it cannot "optimize" or `tune`."""
         made = cls.__new__(cls)
         made.statements = tuple(map(str, range(len(captured.expected))))
-        made.layout, made.steered, made._asked = "none", steered, ([], [])
+        made.layout, made.steered, made.positions = "none", steered, "last_prompt_onward"
+        made._asked = Asked(steered, []), Asked(steered, [])
         made._prepare(captured, keep)
         return made
 
@@ -211,7 +223,7 @@ class ActivationSearch:
             values = torch.from_numpy(self._values(rest[None], method, seed)).to(self.steered.device)
             tried = values * torch.tensor(factors, device=values.device).view(-1, 1, 1, 1)
             with torch.no_grad(), in_evaluation(self.steered):
-                losses += answer_losses(self.steered, self._asked, tried, held, row).cpu().numpy()
+                losses += answer_losses(self._asked, tried, held, row).cpu().numpy()
         return offsets * float(factors[int(np.argmin(losses))])
 
     def _values(self, answers: Floats, method: Method, seed: int) -> Singles:
@@ -229,7 +241,7 @@ class ActivationSearch:
             found = weights.astype(np.float32) @ self._flat
         found = found.reshape(-1, *self.steered.geometry.shape)
         if method == "optimize":
-            found = optimise(self.steered, self._asked, found, answers, seed=seed)
+            found = optimise(self._asked, found, answers, seed=seed)
         return found
 
     def _search(self, answers: Floats) -> Singles:
@@ -261,7 +273,7 @@ class ActivationSearch:
     def _offsets(self, values: Singles, reason: str | None) -> ActivationOffsets:
         if reason is None and not values.any():
             reason = "the answers give no direction that moves the model towards them"
-        return ActivationOffsets(values, fingerprint=self.steered.fingerprint, reason=reason)
+        return ActivationOffsets(values, fingerprint=self.steered.fingerprint, positions=self.positions, reason=reason)
 
     def _checked(self, matrix: ArrayLike) -> Floats:
         answers = np.array(matrix, dtype=np.float64)  # None becomes NaN

@@ -14,8 +14,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from persona_align.errors import IncompatibleOffsetsError
-from persona_align.steering.asking import Question, answer_logits, expected_agreement, question
+from persona_align.steering.asking import Asked, Question, expected_agreement, question
 from persona_align.steering.lessons import Progress, in_evaluation
+from persona_align.steering.offsets import Positions
 from persona_align.steering.prompting import layout_of
 from persona_align.steering.questionnaire import QUESTIONNAIRE_VERSION
 from persona_align.steering.steered import SteeredModel
@@ -34,7 +35,7 @@ class Captured:
     Attributes:
         agree: Head outputs at the answer letter, where the answer is full agreement, [heads, items, head_dim].
         disagree: The same where it is full disagreement.
-        gradient: d expected agreement / d head outputs, for an offset at every position, [heads, items, head_dim].
+        gradient: d expected agreement / d offset at the chosen positions, [heads, items, head_dim].
         expected: The model's own expected agreement, 1 to 5, [items].
     """
 
@@ -49,6 +50,7 @@ def capture_statements(
     tokenizer: Any,
     statements: Sequence[str],
     *,
+    positions: Positions = "all",
     cache: str | Path | None = None,
     batch: int = 16,
     progress: Progress | None = None,
@@ -59,6 +61,7 @@ def capture_statements(
         steered: The model.
         tokenizer: Its tokenizer.
         statements: First-person statements.
+        positions: Where the offsets that the gradients are for would act.
         cache: A folder in which what is captured is kept, one file per batch: an interrupted capture resumes.
         batch: Statements at a time.
         progress: Called after each batch.
@@ -66,7 +69,7 @@ def capture_statements(
     Raises:
         IncompatibleOffsetsError: The cache holds something else under this name.
     """
-    key = _key(steered, tokenizer, statements, batch)
+    key = _key(steered, tokenizer, statements, positions, batch)
     folder = Path(cache) / f"statements-{key}" if cache is not None else None
     parts = []
     for number, start in enumerate(range(0, len(statements), batch)):
@@ -74,7 +77,7 @@ def capture_statements(
         if file is not None and file.is_file():
             parts.append(_read(file, key))
         else:
-            parts.append(_capture(steered, tokenizer, statements[start : start + batch]))
+            parts.append(_capture(steered, tokenizer, statements[start : start + batch], positions))
             if file is not None:
                 _write(file, parts[-1], key)
         if progress is not None:
@@ -84,13 +87,15 @@ def capture_statements(
     return Captured(**by_head, expected=joined["expected"].astype(np.float64))
 
 
-def _capture(steered: SteeredModel, tokenizer: Any, statements: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _capture(
+    steered: SteeredModel, tokenizer: Any, statements: Sequence[str], positions: Positions
+) -> dict[str, NDArray[Any]]:
     """One batch: activations and gradients [items, heads, head_dim], expected agreement [items]."""
     orders: list[dict[str, NDArray[Any]]] = []
     for reverse in (False, True):
         asked = [question(tokenizer, text, reverse=reverse) for text in statements]
         with in_evaluation(steered):
-            gradient, expected = _gradients(steered, asked)
+            gradient, expected = _gradients(Asked(steered, asked, positions))
             orders.append(
                 {
                     "agree": at_the_letter(steered, asked, 5),
@@ -114,26 +119,20 @@ def at_the_letter(steered: SteeredModel, asked: Sequence[Question], agreement: i
     return torch.cat(picked, dim=1).numpy()  # layers follow each other along the heads
 
 
-def _gradients(steered: SteeredModel, asked: Sequence[Question]) -> tuple[Singles, NDArray[np.float64]]:
-    """The gradient of each row's expected agreement with respect to an offset of its own."""
-    offsets = torch.zeros((len(asked), *steered.geometry.shape), device=steered.device, requires_grad=True)
+def _gradients(asked: Asked) -> tuple[Singles, NDArray[np.float64]]:
+    """The gradient of each question's expected agreement with respect to an offset of its own."""
+    steered, count = asked.steered, len(asked.questions)
+    offsets = torch.zeros((count, *steered.geometry.shape), device=steered.device, requires_grad=True)
     with torch.enable_grad():
-        expected = expected_agreement(answer_logits(steered, asked, offsets, share=False))[0]
+        expected = expected_agreement(asked.logits_each(offsets, range(count)))
         (gradient,) = torch.autograd.grad(expected.sum(), [offsets])
     return gradient.float().cpu().flatten(1, 2).numpy(), expected.detach().double().cpu().numpy()
 
 
-def _key(steered: SteeredModel, tokenizer: Any, statements: Sequence[str], batch: int) -> str:
+def _key(steered: SteeredModel, tokenizer: Any, statements: Sequence[str], positions: Positions, batch: int) -> str:
     template = getattr(tokenizer, "chat_template", None)
-    parts = [
-        FORMAT,
-        QUESTIONNAIRE_VERSION,
-        steered.fingerprint,
-        layout_of(tokenizer),
-        template,
-        list(statements),
-        batch,
-    ]
+    asked = [layout_of(tokenizer), template, list(statements), positions, batch]
+    parts = [FORMAT, QUESTIONNAIRE_VERSION, steered.fingerprint, *asked]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
 
 

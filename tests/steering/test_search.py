@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from persona_align.errors import IncompatibleOffsetsError
-from persona_align.steering.asking import answer_logits, expected_agreement, question
+from persona_align.steering.asking import Asked, expected_agreement, question
+from persona_align.steering.offsets import ActivationOffsets
 from persona_align.steering.search import ActivationSearch
 from persona_align.steering.statements import capture_statements
 from persona_align.steering.steered import SteeredModel
@@ -32,9 +33,9 @@ def chat():
     return tiny_chat()
 
 
-@pytest.fixture(scope="module")
-def search(chat):
-    return ActivationSearch(*chat, STATEMENTS, keep=4)
+@pytest.fixture(scope="module", params=["all", "last_prompt_onward"])
+def search(chat, request):
+    return ActivationSearch(*chat, STATEMENTS, keep=4, positions=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +48,42 @@ def leaning(search):
 
 def expected(search, offsets=None):
     """The model's expected agreement with every statement, both orders of the letters averaged."""
-    values = None if offsets is None else torch.from_numpy(offsets.values.copy())[None].double()
+    values = None if offsets is None else torch.from_numpy(offsets.values.copy())[None]
     with torch.no_grad():
-        both = [
-            expected_agreement(answer_logits(search.steered, asked, None if values is None else values.float()))[0]
-            for asked in search._asked
-        ]
+        both = [expected_agreement(asked.logits(values))[0] for asked in search._asked]
     return ((both[0] + both[1]) / 2).double().numpy()
 
 
 class TestAsking:
-    def test_a_shared_beginning_changes_nothing(self, search):
-        offsets = torch.randn((2, *search.steered.geometry.shape), generator=torch.Generator().manual_seed(0)) / 10
+    @pytest.mark.parametrize("positions", ["all", "last_prompt_onward"])
+    def test_many_people_at_once_are_asked_as_if_one_by_one(self, search, positions):
+        """Against a plain forward pass over each whole prompt, steered by a plan."""
+        steered = search.steered
+        tilts = [
+            ActivationOffsets(value, fingerprint=steered.fingerprint, positions=positions)
+            for value in np.random.default_rng(0).standard_normal((2, *steered.geometry.shape)) / 10
+        ]
+        asked = Asked(steered, search._asked[0].questions, positions)
+        items = [7, 2, 4]
+        with torch.no_grad():
+            found = asked.logits(torch.stack([torch.from_numpy(tilt.values.copy()) for tilt in tilts]), items)
+            for person, tilt in enumerate(tilts):
+                for place, item in enumerate(items):
+                    one = asked.questions[item]
+                    with steered.plan([tilt], prompt_length=len(one.prompt)):
+                        whole = steered.model(torch.tensor([one.prompt])).logits[0, -1, list(one.letters)]
+                    torch.testing.assert_close(found[person, place], whole, atol=1e-4, rtol=1e-4)
+
+    def test_asking_again_gives_the_same(self, search):
         asked = search._asked[0]
         with torch.no_grad():
-            shared = answer_logits(search.steered, asked, offsets)
-            whole = answer_logits(search.steered, asked, offsets[1:].expand(len(asked), -1, -1, -1), share=False)
-        torch.testing.assert_close(shared[1], whole[0], atol=1e-4, rtol=1e-4)
+            first = asked.logits()
+            asked.logits(torch.ones((3, *search.steered.geometry.shape)))
+            torch.testing.assert_close(asked.logits(), first, rtol=0, atol=0)
+
+    def test_generated_positions_never_reach_an_answer(self, search):
+        with pytest.raises(ValueError, match="generated"):
+            Asked(search.steered, [], "generated")
 
     def test_letters_run_the_other_way_when_reversed(self, chat):
         _, tokenizer = chat
@@ -75,13 +95,13 @@ class TestAsking:
         model, tokenizer = tiny_chat(template=False)
         search = ActivationSearch(model, tokenizer, STATEMENTS[:3])
         assert search.layout == "plain text"
-        assert tokenizer.decode(search._asked[0][0].prompt).endswith("\nAssistant: ")
+        assert tokenizer.decode(search._asked[0].questions[0].prompt).endswith("\nAssistant: ")
 
 
 class TestCapture:
     def test_gradients_predict_small_changes(self, search):
         step = np.random.default_rng(0).standard_normal(search.steered.geometry.shape) * 1e-2
-        tilt = type(search.fit(ANSWERS))(step, fingerprint=search.steered.fingerprint)
+        tilt = ActivationOffsets(step, fingerprint=search.steered.fingerprint)
         change = (expected(search, tilt) - expected(search, -tilt)) / 2
         np.testing.assert_allclose(search._flat @ step.ravel(), change, atol=2e-3)
 
@@ -89,7 +109,7 @@ class TestCapture:
         np.testing.assert_allclose(search.expected, expected(search), atol=1e-5)
 
     def test_batches_do_not_matter(self, chat, search):
-        other = ActivationSearch(*chat, STATEMENTS, keep=4, batch=3)
+        other = ActivationSearch(*chat, STATEMENTS, keep=4, batch=3, positions=search.positions)
         np.testing.assert_allclose(other._flat, search._flat, atol=1e-5)
 
     def test_an_interrupted_capture_resumes(self, chat, tmp_path):
@@ -163,7 +183,7 @@ class TestFit:
             total = 0.0
             for asked in search._asked:
                 with torch.no_grad():
-                    logits = answer_logits(search.steered, asked, torch.from_numpy(offsets.values.copy())[None])[0]
+                    logits = asked.logits(torch.from_numpy(offsets.values.copy())[None])[0]
                 total -= sum(float(logits.log_softmax(-1)[k, ANSWERS[k] - 1]) for k in known)
             return total
 
