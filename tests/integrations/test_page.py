@@ -4,10 +4,10 @@ import re
 import shutil
 
 import pytest
-from persona_align_server import create_app
 
 from persona_align import PersonaAligner, Turn
 from persona_align.testing import EchoChat
+from persona_align_server import create_app
 from tests.integrations.serving import served
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -134,7 +134,8 @@ def test_text_has_contrast(page, scheme):
             """selector => {
               const element = document.querySelector(selector);
               let back = element;
-              while (getComputedStyle(back).backgroundColor === 'rgba(0, 0, 0, 0)' && back.parentElement) back = back.parentElement;
+              const clear = each => getComputedStyle(each).backgroundColor === 'rgba(0, 0, 0, 0)';
+              while (clear(back) && back.parentElement) back = back.parentElement;
               return [getComputedStyle(element).color, getComputedStyle(back).backgroundColor];
             }""",
             selector,
