@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from persona_align.models.rows import Row
 
 __all__ = ["Batcher"]
 
-_GATHER_SECONDS = 0.02
+_COMING_SECONDS = 0.02
+_LINGER_SECONDS = 0.005
+_GROUP: ContextVar["_Group | None"] = ContextVar("persona_align_group", default=None)
 _BY_MODEL: "weakref.WeakKeyDictionary[Any, Batcher]" = weakref.WeakKeyDictionary()
 _REGISTRY = threading.Lock()
 
@@ -27,13 +30,22 @@ class _Ticket:
     max_batch: int
 
 
+@dataclass
+class _Group:
+    """Requests that were announced, and how many of them have not been submitted yet."""
+
+    batcher: "Batcher"
+    left: int
+
+
 class Batcher:
     """The queue before one model, shared by every chat model over it; take it with `Batcher.of(model)`.
 
-    A thread runs rounds while there is work and ends with it. A round takes what waits, up to its limit, and begins
-    at once: a lone request never waits for company, and requests that come during a round meet in the next one. Rows
-    end on their own, whatever their neighbours do. Turns are taken in order of arrival, except that requests with the
-    same offsets, which means of the same user, alternate with everybody else's.
+    A thread runs rounds while there is work and ends with it. A round takes what waits, up to its limit; requests
+    that come during a round meet in the next one. A round waits, for a few milliseconds, only for requests whose
+    prompt is being written at that moment: a lone request never waits. Rows end on their own, whatever their
+    neighbours do. Turns are taken in order of arrival, except that requests with the same offsets, which means of the
+    same user, alternate with everybody else's.
     """
 
     def __init__(self) -> None:
@@ -43,7 +55,8 @@ class Batcher:
         self._turn = 0
         self._turns: dict[Hashable, int] = {}
         self._waiting = 0
-        self._expected = 0
+        self._coming = 0
+        self._company = False
         self._worker: threading.Thread | None = None
 
     @classmethod
@@ -72,7 +85,7 @@ class Batcher:
                 )
             heapq.heappush(self._queue, (self._turn_of(rows), next(self._serial), _Ticket(model, rows, max_batch)))
             self._waiting += len(rows)
-            self._expected = max(0, self._expected - len(rows))
+            self._arrived(len(rows))
             if self._worker is None or not self._worker.is_alive():
                 self._worker = threading.Thread(target=self._work, name="persona-align-batcher")
                 self._worker.start()
@@ -80,16 +93,34 @@ class Batcher:
                 self._changed.notify()
 
     @contextmanager
-    def gather(self, count: int) -> Iterator[None]:
-        """Say that `count` requests are coming, so that the next round waits a few milliseconds for all of them."""
+    def coming(self, count: int = 1) -> Iterator[None]:
+        """Announce requests that the block is going to submit, so that they can meet in one round.
+
+        Inside a block that announced many, one that announces itself is already counted.
+        """
+        outer = _GROUP.get()
+        if outer is not None and outer.batcher is self:
+            yield
+            return
+        group = _Group(self, count)
+        token = _GROUP.set(group)
         with self._changed:
-            self._expected += count
+            self._coming += count
         try:
             yield
         finally:
+            _GROUP.reset(token)
             with self._changed:
-                self._expected = max(0, self._expected - count)
+                self._coming -= group.left
+                group.left = 0
                 self._changed.notify()
+
+    def _arrived(self, count: int) -> None:
+        group = _GROUP.get()
+        if group is not None and group.batcher is self:
+            count = min(count, group.left)
+            group.left -= count
+            self._coming -= count
 
     def _turn_of(self, rows: Sequence[Row]) -> int:
         lanes = {row.offsets.content_hash for row in rows if row.offsets is not None}
@@ -106,10 +137,13 @@ class Batcher:
 
     def _next_round(self) -> list[_Ticket]:
         with self._changed:
-            while self._expected:
-                if not self._changed.wait(_GATHER_SECONDS):
-                    self._expected = 0
+            if self._company and not self._waiting:
+                # Those who were answered together often ask again together.
+                self._changed.wait(_LINGER_SECONDS)
+            while self._coming and self._changed.wait(_COMING_SECONDS):
+                continue
             tickets = self._take()
+            self._company = sum(len(ticket.rows) for ticket in tickets) > 1
             if not tickets:
                 self._worker, self._turn = None, 0
                 self._turns.clear()

@@ -1,10 +1,10 @@
 """ChatTransformers: a local Hugging Face model as a LangChain chat model, steerable per request."""
 
-import asyncio
 import hashlib
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
+from functools import partial
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -152,7 +152,7 @@ class ChatTransformers(BaseChatModel):
     ) -> list[AIMessage]:
         """Replies to many inputs, in batches of up to `max_batch` rows."""
         configs = self._wide(config, len(inputs))
-        with Batcher.of(self.model).gather(min(len(inputs), self.max_batch)):
+        with Batcher.of(self.model).coming(min(len(inputs), self.max_batch)):
             return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     async def abatch(
@@ -165,7 +165,7 @@ class ChatTransformers(BaseChatModel):
     ) -> list[AIMessage]:
         """The same without blocking the event loop."""
         configs = self._wide(config, len(inputs))
-        with Batcher.of(self.model).gather(min(len(inputs), self.max_batch)):
+        with Batcher.of(self.model).coming(min(len(inputs), self.max_batch)):
             return await super().abatch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def bind_tools(
@@ -246,9 +246,9 @@ class ChatTransformers(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
-        request = self._prepare(messages, {**kwargs, "stop": stop})
-        (outcome,) = self._serving.events(request, streaming=False)
-        return self._result(outcome, request)
+        reply = self._serving.start(partial(self._prepare, messages, {**kwargs, "stop": stop}), streaming=False)
+        (outcome,) = reply.events()
+        return self._result(outcome, reply.request)
 
     async def _agenerate(
         self,
@@ -257,10 +257,10 @@ class ChatTransformers(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
-        request = await asyncio.to_thread(self._prepare, messages, {**kwargs, "stop": stop})
-        async with aclosing(self._serving.aevents(request, streaming=False)) as events:
+        reply = await self._serving.astart(partial(self._prepare, messages, {**kwargs, "stop": stop}), streaming=False)
+        async with aclosing(reply.aevents()) as events:
             (outcome,) = [event async for event in events]
-        return self._result(outcome, request)
+        return self._result(outcome, reply.request)
 
     def _stream(
         self,
@@ -269,9 +269,9 @@ class ChatTransformers(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        request = self._prepare(messages, {**kwargs, "stop": stop})
-        maker = ChunkMaker(request, model_name=self.model_name, tokenizer=self.tokenizer)
-        with closing(self._serving.events(request, streaming=True)) as events:
+        reply = self._serving.start(partial(self._prepare, messages, {**kwargs, "stop": stop}), streaming=True)
+        maker = ChunkMaker(reply.request, model_name=self.model_name, tokenizer=self.tokenizer)
+        with closing(reply.events()) as events:
             for event in events:
                 yield from maker.chunks(event)
 
@@ -282,9 +282,9 @@ class ChatTransformers(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        request = await asyncio.to_thread(self._prepare, messages, {**kwargs, "stop": stop})
-        maker = ChunkMaker(request, model_name=self.model_name, tokenizer=self.tokenizer)
-        async with aclosing(self._serving.aevents(request, streaming=True)) as events:
+        reply = await self._serving.astart(partial(self._prepare, messages, {**kwargs, "stop": stop}), streaming=True)
+        maker = ChunkMaker(reply.request, model_name=self.model_name, tokenizer=self.tokenizer)
+        async with aclosing(reply.aevents()) as events:
             async for event in events:
                 for chunk in maker.chunks(event):
                     yield chunk

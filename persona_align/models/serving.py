@@ -1,6 +1,7 @@
 """Requests through the model's queue: from a thread, from a task, or many as one batch."""
 
-from collections.abc import AsyncGenerator, Generator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from persona_align.models.inbox import AsyncInbox, Inbox
 from persona_align.models.request import Request
 from persona_align.models.rows import Event, Outcome, Row
 
-__all__ = ["Serving"]
+__all__ = ["Reply", "Serving"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,26 +31,21 @@ class Serving:
     max_batch: int
     max_queue: int
 
-    def events(self, request: Request, *, streaming: bool) -> Generator[Event]:
-        """Text as it grows, if `streaming`, and the outcome last; closing it ends the reply."""
-        inbox = Inbox(self.timeout)
-        row = request.row(self.model, self.tokenizer, inbox.deliver, streaming=streaming)
-        try:
-            self._submit([row])
-            yield from inbox.events()
-        finally:
-            row.cancel()  # also where the client went away
+    def start(self, write: Callable[[], Request], *, streaming: bool) -> "Reply":
+        """Write a request and queue it.
 
-    async def aevents(self, request: Request, *, streaming: bool) -> AsyncGenerator[Event]:
+        Args:
+            write: Makes the request; others wait a moment for it, to be in the same batch.
+            streaming: Whether text is wanted as it grows.
+        """
+        with self._batcher.coming():
+            return self._queue(write(), Inbox(self.timeout), streaming=streaming)
+
+    async def astart(self, write: Callable[[], Request], *, streaming: bool) -> "Reply":
         """The same for a task, whose event loop stays free."""
-        inbox = AsyncInbox(self.timeout)
-        row = request.row(self.model, self.tokenizer, inbox.deliver, streaming=streaming)
-        try:
-            self._submit([row])
-            async for event in inbox.events():
-                yield event
-        finally:
-            row.cancel()
+        with self._batcher.coming():
+            request = await asyncio.to_thread(write)
+            return self._queue(request, AsyncInbox(self.timeout), streaming=streaming)
 
     def outcomes(self, requests: Sequence[Request]) -> list[Outcome]:
         """The outcomes of many requests that go into one batch."""
@@ -66,8 +62,49 @@ class Serving:
             for row in rows:
                 row.cancel()
 
+    @property
+    def _batcher(self) -> Batcher:
+        return Batcher.of(self.model)
+
+    def _queue(self, request: Request, inbox: Inbox | AsyncInbox, *, streaming: bool) -> "Reply":
+        row = request.row(self.model, self.tokenizer, inbox.deliver, streaming=streaming)
+        self._submit([row])
+        return Reply(request, row, inbox)
+
     def _submit(self, rows: Sequence[Row]) -> None:
-        Batcher.of(self.model).submit(self.model, rows, max_batch=self.max_batch, max_queue=self.max_queue)
+        self._batcher.submit(self.model, rows, max_batch=self.max_batch, max_queue=self.max_queue)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply on its way; leaving its events, at the end or early, ends it.
+
+    Args:
+        request: What is replied to.
+        row: Its row in a batch.
+        inbox: Where its text arrives.
+    """
+
+    request: Request
+    row: Row
+    inbox: Inbox | AsyncInbox
+
+    def events(self) -> Generator[Event]:
+        """Text as it grows, if wanted, and the outcome last."""
+        assert isinstance(self.inbox, Inbox)
+        try:
+            yield from self.inbox.events()
+        finally:
+            self.row.cancel()  # also where the client went away
+
+    async def aevents(self) -> AsyncGenerator[Event]:
+        """The same for a task."""
+        assert isinstance(self.inbox, AsyncInbox)
+        try:
+            async for event in self.inbox.events():
+                yield event
+        finally:
+            self.row.cancel()
 
 
 def _compatible(rows: Sequence[Row]) -> list[list[Row]]:

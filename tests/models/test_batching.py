@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -93,6 +94,25 @@ class TestMeeting:
         chat = ChatTransformers(model=hf_model, tokenizer=tokenizer, max_tokens=8, max_batch=4)
         await chat.abatch([QUESTION] * 8)
         assert rounds[0] == 4
+
+    def test_a_burst_of_threads_meets_although_nobody_announced_it(self, chat, users, rounds):
+        begin = threading.Barrier(6)
+
+        def ask(offsets):
+            begin.wait()
+            return chat.invoke(QUESTION, offsets=offsets).content
+
+        with ThreadPoolExecutor(6) as pool:
+            replies = list(pool.map(ask, [None, None, *users]))
+        assert len(rounds) <= 3
+        assert replies == [chat.invoke(QUESTION, offsets=offsets).content for offsets in (None, None, *users)]
+
+    def test_announcements_leave_nothing_behind(self, chat, tokenizer):
+        chat.batch([[], [], QUESTION], return_exceptions=True)
+        with pytest.raises(TypeError):
+            chat.invoke(QUESTION, unknown=1)
+        list(chat.stream(QUESTION))
+        assert Batcher.of(chat.model)._coming == 0
 
     def test_all_chats_over_a_model_share_its_queue(self, hf_model, tokenizer):
         other = ChatTransformers(model=hf_model, tokenizer=tokenizer)
