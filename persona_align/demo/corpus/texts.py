@@ -1,0 +1,137 @@
+"""The written texts of the corpus: topics, marks of style, things people say."""
+
+import random
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from persona_align.preferences import ALIGNX
+
+__all__ = ["DIMENSIONS", "HELD_OUT", "POLES", "Topic", "anything", "marks", "other", "said", "topics", "varied"]
+
+DIMENSIONS: tuple[str, ...] = (
+    "conciseness",
+    "humor",
+    "extraversion",
+    "agreeableness",
+    "neuroticism",
+    "openness",
+    "conscientiousness",
+    "order",
+    "conflict_directness",
+    "complexity",
+    "casual_interaction",
+    "play",
+    "music",
+    "fitness",
+    "gaming",
+    "gourmet",
+)
+"""The dimensions whose effect on a reply a reader can see."""
+
+POLES = ("high", "low")
+HELD_OUT = 2
+"""As many of each topic's questions, and of each pole's anchor statements, are kept from training."""
+
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """An everyday topic: how it is asked for, and what there is to say about it."""
+
+    key: str
+    thing: str
+    doing: str
+    ask: tuple[str, ...]
+    usual: tuple[str, ...]
+    classic: tuple[str, ...]
+    novel: tuple[str, ...]
+    why: tuple[str, ...]
+    steps: tuple[str, ...]
+    tech: str
+    plain: str
+    care: str
+    joke: str
+    deep: str
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The questions to train on."""
+        return self.ask[:-HELD_OUT] if len(self.ask) > HELD_OUT else self.ask
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The questions that are kept from training."""
+        return self.ask[-HELD_OUT:]
+
+
+@cache
+def topics() -> tuple[Topic, ...]:
+    """All everyday topics, in a fixed order."""
+    folder = files("persona_align.demo").joinpath("texts", "topics")
+    found: list[Topic] = []
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".toml"):
+            found += [_topic(key, table) for key, table in tomllib.loads(file.read_text(encoding="utf-8")).items()]
+    return tuple(found)
+
+
+@cache
+def anything() -> tuple[Topic, ...]:
+    """Topics that are only a noun, so that the model learns to speak of what it is asked about."""
+    table = _load("anything.toml")
+    nouns: list[str] = table.pop("nouns")
+    return tuple(
+        _topic(noun, {k: _named(v, noun if k == "ask" else noun.replace("my ", "your ")) for k, v in table.items()})
+        for noun in nouns
+    )
+
+
+@cache
+def marks(key: str, pole: str, *, brief: bool) -> tuple[str, ...]:
+    """How a pole shows in a reply; nothing where it shows by what is left out."""
+    table = _load("style.toml").get(key, {}).get(pole)
+    return tuple(table["short" if brief else "full"]) if table else ()
+
+
+@cache
+def other() -> dict[str, Any]:
+    """What is said beside the topics: system prompts, small talk, requests for work, tools."""
+    return _load("other.toml")
+
+
+@cache
+def said(key: str, pole: str) -> tuple[str, ...]:
+    """Sentences of people who have this pole, to train on; with choices in brackets."""
+    dimension = ALIGNX[key]
+    anchors = dimension.high_statements if pole == "high" else dimension.low_statements
+    return (*_load("said.toml")[key][pole], *anchors[:-HELD_OUT])
+
+
+def varied(text: str, rng: random.Random) -> str:
+    """A text with each [a|b] replaced by one of its choices.
+
+    Example:
+        >>> varied("[Hi|Hi] there", random.Random(0))
+        'Hi there'
+    """
+    return _CHOICE.sub(lambda match: rng.choice(match.group(1).split("|")), text)
+
+
+@cache
+def _load(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("persona_align.demo").joinpath("texts", name).read_text(encoding="utf-8"))
+
+
+def _topic(key: str, table: dict[str, Any]) -> Topic:
+    return Topic(key=key, **{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def _named(value: Any, noun: str) -> Any:
+    if isinstance(value, list):
+        return [_named(part, noun) for part in value]
+    return str(value.replace("{noun}", noun))

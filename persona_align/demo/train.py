@@ -1,0 +1,169 @@
+"""Train the bundled model: `python -m persona_align.demo.train`, which may be interrupted and goes on where it was.
+
+Statements come from the file named with `--statements` (the columns of an items.csv), and the population of simulated
+people is fitted to the calibration half of the real people in `--answers`; without them our own statements and a usual
+population are used.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from persona_align.demo.corpus.chats import chat
+from persona_align.demo.corpus.encoding import Encoder
+from persona_align.demo.corpus.people import Population, calibration_people
+from persona_align.demo.corpus.statements import Statement, read_answers, read_statements
+from persona_align.demo.network import new_model
+from persona_align.demo.tokens import new_tokenizer
+from persona_align.demo.training.batches import chat_batches, sheet_batches
+from persona_align.demo.training.export import export
+from persona_align.demo.training.learner import Learner
+from persona_align.demo.training.progress import Progress
+from persona_align.errors import PersonaAlignError
+
+__all__ = ["main", "train"]
+
+STEPS = 4000
+TOKENS = 4096
+"""Tokens of chats, and as many of answer sheets, in one step."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m persona_align.demo.train", description=__doc__)
+    parser.add_argument("--statements", type=Path, help="CSV file of statements; our own without it")
+    parser.add_argument("--answers", type=Path, help="CSV file of real answers that calibrates the simulated people")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves it to torch")
+    parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="where checkpoints and the log are kept")
+    parser.add_argument("--export", type=Path, default=Path(__file__).parent / "model", help="where the model is put")
+    parser.add_argument("--export-only", action="store_true", help="export the last checkpoint without training")
+    options = parser.parse_args(arguments)
+    try:
+        train(**vars(options))
+    except PersonaAlignError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted: the same command goes on from the last checkpoint.\n")
+        return 130
+    return 0
+
+
+def train(
+    *,
+    statements: Path | None,
+    answers: Path | None,
+    steps: int,
+    seed: int,
+    threads: int,
+    runs: Path,
+    export: Path,  # noqa: A002 - named as its option
+    export_only: bool = False,
+    tokens: int = TOKENS,
+    save_every: int = 100,
+) -> None:
+    """Train up to `steps`, from the last checkpoint in `runs` if there is one, and export the model.
+
+    Args:
+        statements: CSV file of questionnaire statements, or None for our own.
+        answers: CSV file of real people's answers, or None for a usual population.
+        steps: Steps in all; the rate comes to rest over the last 40 percent of them.
+        seed: Of every choice.
+        threads: Processor threads; 0 leaves it to torch.
+        runs: Folder of checkpoints and the log.
+        export: Folder that the model is put into.
+        export_only: Whether to export the last checkpoint as it is.
+        tokens: Tokens of chats and of answer sheets in one step.
+        save_every: Steps between checkpoints.
+
+    Raises:
+        PersonaAlignError: A file cannot be read, or the checkpoint belongs to another setting.
+    """
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    runs.mkdir(parents=True, exist_ok=True)
+    asked = read_statements(statements)
+    population, calibrated_on = _population(asked, answers)
+    tokenizer = _tokenizer(runs, asked, seed)
+    encoder = Encoder(tokenizer)
+    learner = Learner(new_model(len(tokenizer), seed=seed), letters=encoder.letters, steps=steps)
+    setting = {"seed": seed, "tokens": tokens, "statements": len(asked), "calibrated_on": calibrated_on}
+    history = _resume(runs / "checkpoint.pt", learner, setting)
+    with Progress(runs / "log.jsonl", history, steps=steps) as progress:
+        chats = chat_batches(encoder, tokens=tokens, seed=seed, skip=learner.chats_seen)
+        sheets = sheet_batches(encoder, population, asked, tokens=tokens, seed=seed, skip=learner.sheets_seen)
+        while learner.step < steps and not export_only:
+            started = time.monotonic()
+            losses = learner.learn([next(chats)], [next(sheets)])
+            progress.add(learner.step, losses, seconds=time.monotonic() - started)
+            if learner.step % save_every == 0 or learner.step == steps:
+                learner.save(runs / "checkpoint.pt", {"setting": json.dumps(setting), "log": json.dumps(progress.history)})
+    _export(learner, tokenizer, progress.history, setting, export)
+
+
+def _population(asked: list[Statement], answers: Path | None) -> tuple[Population, int]:
+    if answers is None:
+        return Population.usual(asked), 0
+    everyone = read_answers(answers, asked)
+    chosen = calibration_people(len(everyone))
+    return Population.calibrated(asked, [everyone[i] for i in chosen]), len(chosen)
+
+
+def _tokenizer(runs: Path, asked: list[Statement], seed: int) -> Any:
+    """The tokenizer of this run: learnt once and kept, since every later step depends on it."""
+    from transformers import PreTrainedTokenizerFast
+
+    folder = runs / "tokenizer"
+    if folder.is_dir():
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    rng = random.Random(f"{seed} tokens")
+    texts = [message["content"] for _ in range(25_000) for message in chat(rng).messages]
+    texts += [f"Statement: {s.text}" for s in read_statements()] * 20
+    texts += [f"Statement: {s.text}" for s in asked] * 300
+    tokenizer = new_tokenizer(texts)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def _resume(path: Path, learner: Learner, setting: dict[str, int]) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    extra = learner.load(path)
+    if json.loads(extra["setting"]) != setting:
+        raise PersonaAlignError(
+            f"{path} was made with {extra['setting']}, not with {json.dumps(setting)}.",
+            "Name another folder with --runs, or use the same seed and files.",
+        )
+    return list(json.loads(extra["log"]))
+
+
+def _export(learner: Learner, tokenizer: Any, history: list[Any], setting: dict[str, int], folder: Path) -> None:
+    rng = random.Random(0)
+    lengths = [len(chat(rng).messages) for _ in range(1000)]
+    export(
+        learner,
+        tokenizer,
+        folder,
+        {
+            **setting,
+            "steps": learner.step,
+            "chat_batches": learner.chats_seen,
+            "sheet_batches": learner.sheets_seen,
+            "messages_per_chat": round(float(np.mean(lengths)), 2),
+            "loss": history,
+        },
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
