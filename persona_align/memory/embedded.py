@@ -5,17 +5,15 @@ folder and not one big database. A user's hash says which: the manifest maps bit
 and a shard that grows too large is split in two by the next bit.
 """
 
-import resource
-import threading
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from persona_align.errors import StoreUnavailableError
-from persona_align.memory.folder import Folder, remove, sync_tree
+from persona_align.memory.folder import Folder, remove, sync_folder, sync_tree, unavailable
+from persona_align.memory.pool import OPEN_BYTES, ShardPool
 from persona_align.memory.rows import Row, user_key
 from persona_align.memory.shard import Shard, open_folder
 
@@ -24,9 +22,6 @@ __all__ = ["Embedded", "Submission"]
 LANE_BITS = 4
 SPLIT_AT = 20_000
 """A shard with more rows is split; erasing copies at most about as many."""
-OPEN_BYTES = 1 << 30
-"""How many bytes of index may be open at once."""
-_FILES_PER_SHARD = 20
 
 
 class Submission(NamedTuple):
@@ -34,15 +29,6 @@ class Submission(NamedTuple):
 
     user_id: str
     rows: Sequence[Row]
-
-
-class _Slot:
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.shard: Shard | None = None
-        self.leases = 0
-        self.rows = 0
-        self.bytes = 0
 
 
 class Embedded:
@@ -59,13 +45,10 @@ class Embedded:
     def __init__(self, folder: Folder, *, split_at: int = SPLIT_AT, open_bytes: int = OPEN_BYTES) -> None:
         self.folder = folder
         self.split_at = split_at
-        self.open_bytes = open_bytes
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self.open_most = 64 if files == resource.RLIM_INFINITY else max(4, min(64, (files - 200) // _FILES_PER_SHARD))
-        self._slots: OrderedDict[str, _Slot] = OrderedDict()
-        self._pool = threading.Condition()
-        self._creation = threading.Lock()
+        self.pool = ShardPool(folder.shards, most_bytes=open_bytes)
         self._signed: set[str] = set()
+        self._rows: dict[str, int] = {}
+        self._counted: set[str] = set()
         self._unsplittable: dict[str, int] = {}
 
     def lane(self, user_id: str) -> int:
@@ -112,6 +95,54 @@ class Embedded:
             if shard is not None:
                 shard.update(metadatas)
 
+    def erase(self, user_id: str, ids: Sequence[str], *, everything: bool, cutoff: int) -> list[Path]:
+        """Rebuild a user's shard without some rows, or without the user; the caller holds the lane.
+
+        What is to be erased is put on disk first, so that the next process finishes it after a crash. When there is
+        no room to rebuild, the rows are at least taken out of sight before the error is raised.
+
+        Args:
+            user_id: Whose rows.
+            ids: The row ids.
+            everything: Whether the user is taken out of the list of users too.
+            cutoff: An arrival number; rows that arrive after it are not the user's past and stay.
+
+        Returns:
+            The folders that hold the survivors.
+        """
+        prefix = self.locate(user_id)
+        with self.lease(user_id) as shard:
+            if shard is None or (not ids and shard.signature(user_id) is None):
+                return []
+        gone = [user_id] if everything else []
+        intent = {"kind": "forget", "user_id": user_id, "ids": list(ids), "everything": everything, "cutoff": cutoff}
+        name = self.folder.begin(f"forget-{cutoff:020d}", intent)
+        self._signed.discard(user_id)
+        try:
+            self.rebuild(prefix, without=ids, without_users=gone)
+        except BaseException:
+            with suppress(StoreUnavailableError), self.lease(user_id) as shard:
+                if shard is not None:
+                    shard.delete(ids)
+            raise
+        self.folder.end(name)
+        for earlier in self.folder.intents():  # erasures of this user that failed before
+            if everything and earlier["kind"] == "forget" and earlier["user_id"] == user_id:
+                self.folder.end(earlier["file"])
+        return [self.folder.shards / self.folder.manifest["shards"][prefix]]
+
+    def resume(self) -> None:
+        """Finish the erasures and undo the writes that a process left when it was killed."""
+        for intent in self.folder.intents():
+            user_id = intent["user_id"]
+            prefix = self.locate(user_id)
+            with self.lease(user_id) as shard:
+                ids = [] if shard is None else _concerned(shard, intent)
+                left = False if shard is None else set(shard.ids(user_id)) > set(ids)
+            if prefix in self.folder.manifest["shards"]:
+                self.rebuild(prefix, without=ids, without_users=[] if left or not intent["everything"] else [user_id])
+            self.folder.end(intent["file"])
+
     def users(self) -> Iterator[str]:
         """Everybody who has records."""
         for prefix in sorted(self.folder.manifest["shards"]):
@@ -121,11 +152,7 @@ class Embedded:
 
     def close(self) -> None:
         """Close every shard and let the folder go."""
-        with self._pool:
-            for slot in self._slots.values():
-                if slot.shard is not None:
-                    slot.shard.close()
-            self._slots.clear()
+        self.pool.close()
         self.folder.release()
 
     def locate(self, user_id: str) -> str:
@@ -136,45 +163,21 @@ class Embedded:
 
     def lease(self, user_id: str) -> AbstractContextManager[Shard | None]:
         """The shard of a user, kept open while in use; None if there is none yet."""
-        return self._lease(lambda: self.folder.manifest["shards"].get(self.locate(user_id)))
+        return self.pool.lease(lambda: self.folder.manifest["shards"].get(self.locate(user_id)))
 
     def lease_shard(self, prefix: str) -> AbstractContextManager[Shard | None]:
         """The shard of a prefix, kept open while in use; None if there is none."""
-        return self._lease(lambda: self.folder.manifest["shards"].get(prefix))
-
-    @contextmanager
-    def _lease(self, find: Callable[[], str | None]) -> Iterator[Shard | None]:
-        with self._pool:  # found under the lock: a shard that is being replaced is not taken away before it is leased
-            name = find()
-            slot = None if name is None else self._slots.setdefault(name, _Slot())
-            if slot is not None and name is not None:
-                slot.leases += 1
-                self._slots.move_to_end(name)
-        if slot is None or name is None:
-            yield None
-            return
-        try:
-            with slot.lock:
-                if slot.shard is None:
-                    slot.shard, slot.bytes = self._open(name)
-                    slot.rows = slot.shard.count()
-            yield slot.shard
-        finally:
-            with self._pool:
-                slot.leases -= 1
-                if slot.shard is None and slot.leases == 0 and self._slots.get(name) is slot:
-                    del self._slots[name]
-                self._evict()
-                self._pool.notify_all()
+        return self.pool.lease(lambda: self.folder.manifest["shards"].get(prefix))
 
     def rebuild(
         self,
         prefix: str,
         *,
         without: Iterable[str] = (),
-        without_user: str | None = None,
+        without_users: Collection[str] = (),
         into: Sequence[str] = (),
         change: Callable[[list[Row]], list[Row]] | None = None,
+        note: Mapping[str, Any] | None = None,
     ) -> int:
         """Copy a shard into new folders and remove the old one; the caller holds the lane.
 
@@ -184,9 +187,10 @@ class Embedded:
         Args:
             prefix: The shard.
             without: Row ids to leave out.
-            without_user: A user who is taken out of the list of users as well.
+            without_users: Users who are taken out of the list of users as well.
             into: Longer prefixes to divide it into.
             change: Applied to every batch of rows.
+            note: Changes of the manifest that take effect together with the new folders.
 
         Returns:
             How many rows were left out.
@@ -201,17 +205,21 @@ class Embedded:
                 for target, name in targets.items():
                     new[target] = open_folder(self.folder.shards / name, create=True)
                     stack.callback(new[target].close)
-                left_out = _copy(old, new, set(without), without_user, change)
+                left_out = _copy(old, new, set(without), without_users, change)
             for name in targets.values():
                 sync_tree(self.folder.shards / name)
-            sync_tree(self.folder.shards)
-            self.folder.switch(prefix, targets)
+            sync_folder(self.folder.shards)
+            self.folder.switch(prefix, targets, note)
         except BaseException:
             for name in targets.values():
                 with suppress(OSError):
                     remove(self.folder.shards / name)
             raise
-        self._retire(old_name)
+        self.pool.retire(old_name)
+        try:
+            remove(self.folder.shards / old_name)
+        except OSError as error:
+            raise unavailable(self.folder.path, error) from error
         return left_out
 
     def _write_shard(self, prefix: str, submissions: Sequence[Submission]) -> None:
@@ -231,29 +239,35 @@ class Embedded:
                 else:
                     together.extend(submission.rows)
             shard.add(_unique(together))
-            name = self.folder.manifest["shards"][prefix]
-            slot = self._slots[name]
-            slot.rows += sum(len(submission.rows) for submission in submissions)
-            most = max(self.split_at, self._unsplittable.get(prefix, 0))
-            if slot.rows > most:
-                slot.rows = shard.count()
-            crowded = slot.rows > most
+            self._rows[prefix] = self._rows.get(prefix, 0) + sum(len(submission.rows) for submission in submissions)
+            crowded = self._rows[prefix] > self._most(prefix)
+            if crowded or prefix not in self._counted:
+                self._counted.add(prefix)
+                self._rows[prefix] = shard.count()
+                crowded = self._rows[prefix] > self._most(prefix)
         if crowded:
             self._split(prefix)
 
     def _write_large(self, shard: Shard, submission: Submission) -> None:
-        ids = [row.id for row in submission.rows]
-        known = shard.known(ids)
+        """Several transactions: undone by the next process when this one is killed between them."""
+        known = shard.known([row.id for row in submission.rows])
         rows = [row for row in _unique(submission.rows) if row.id not in known]
-        intent = {"kind": "write", "user_id": submission.user_id, "ids": [row.id for row in rows]}
+        if not rows:
+            return
+        intent = {
+            "kind": "write",
+            "user_id": submission.user_id,
+            "ids": [row.id for row in rows],
+            "everything": False,
+            "cutoff": max(row.metadata["seq"] for row in rows),
+        }
         name = self.folder.begin(f"write-{uuid.uuid4().hex}", intent)
         try:
             for start in range(0, len(rows), shard.limit):
                 shard.add(rows[start : start + shard.limit])
         except BaseException:
-            with suppress(StoreUnavailableError):
+            with suppress(StoreUnavailableError):  # out of sight now; out of the files when the folder is opened again
                 shard.delete(intent["ids"])
-                self.folder.end(name)
             raise
         self.folder.end(name)
 
@@ -266,16 +280,25 @@ class Embedded:
         self._signed |= users
 
     def _create(self, prefix: str) -> None:
-        with self._creation:
-            name = f"{prefix}-{uuid.uuid4().hex[:12]}"
+        name = f"{prefix}-{uuid.uuid4().hex[:12]}"
+        path = self.folder.shards / name
+        try:
+            shard = open_folder(path, create=True)
             try:
-                open_folder(self.folder.shards / name, create=True).close()
-                sync_tree(self.folder.shards)
+                sync_tree(path)
+                sync_folder(self.folder.shards)
                 self.folder.switch(prefix, {prefix: name})
             except BaseException:
-                with suppress(OSError):
-                    remove(self.folder.shards / name)
+                shard.close()
                 raise
+        except BaseException:
+            with suppress(OSError):
+                remove(path)
+            raise
+        self.pool.adopt(name, shard)
+
+    def _most(self, prefix: str) -> int:
+        return max(self.split_at, self._unsplittable.get(prefix, 0))
 
     def _split(self, prefix: str) -> None:
         self.rebuild(prefix, into=[prefix + "0", prefix + "1"])
@@ -285,42 +308,12 @@ class Embedded:
             if rows > self.split_at:  # one user has most of it: wait until the rest has doubled
                 self._unsplittable[half] = 2 * rows
 
-    def _open(self, name: str) -> tuple[Shard, int]:
-        path = self.folder.shards / name
-        shard = open_folder(path)
-        return shard, _index_bytes(path)
-
-    def _evict(self) -> None:
-        held = sum(slot.bytes for slot in self._slots.values())
-        for name, slot in list(self._slots.items()):
-            if len(self._slots) <= self.open_most and held <= self.open_bytes:
-                return
-            if slot.leases == 0 and slot.shard is not None:
-                del self._slots[name]
-                held -= slot.bytes
-                slot.shard.close()
-
-    def _retire(self, name: str) -> None:
-        with self._pool:
-            slot = self._slots.get(name)
-            if slot is not None:
-                self._pool.wait_for(lambda: slot.leases == 0)
-                self._slots.pop(name, None)
-                if slot.shard is not None:
-                    slot.shard.close()
-        try:
-            remove(self.folder.shards / name)
-        except OSError as error:
-            raise StoreUnavailableError(
-                f"The old shard {name} could not be removed: {error}.", "Open the memory again to finish."
-            ) from error
-
 
 def _copy(
     old: Shard,
     new: dict[str, Shard],
     without: set[str],
-    without_user: str | None,
+    without_users: Collection[str],
     change: Callable[[list[Row]], list[Row]] | None,
 ) -> int:
     ids = old.ids()
@@ -335,7 +328,7 @@ def _copy(
         copied += len(rows)
     signatures: dict[str, dict[str, dict[str, Any]]] = {}
     for user, fields in old.signatures().items():
-        if user != without_user:
+        if user not in without_users:
             fields.pop("user_id")
             signatures.setdefault(_target(new, user), {})[user] = fields
     for target, users in signatures.items():
@@ -347,6 +340,11 @@ def _copy(
             "Close the memory and open it again: what can be read is recovered.",
         )
     return len(ids) - len(kept)
+
+
+def _concerned(shard: Shard, intent: Mapping[str, Any]) -> list[str]:
+    wanted = shard.ids(intent["user_id"]) if intent["everything"] else shard.known(intent["ids"])
+    return [row.id for rows in shard.rows(wanted) for row in rows if row.metadata["seq"] <= intent["cutoff"]]
 
 
 def _target(shards: dict[str, Shard], user_id: str) -> str:
@@ -361,7 +359,3 @@ def _unique(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         first.setdefault(row.id, row)
     return list(first.values())
-
-
-def _index_bytes(path: Path) -> int:
-    return 4_000_000 + sum(file.stat().st_size for file in path.glob("*/data_level0.bin"))

@@ -65,11 +65,11 @@ class Folder:
             write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=1).encode())
             self.manifest = manifest
 
-    def switch(self, removed: str, added: Mapping[str, str]) -> None:
-        """Replace one shard, by its prefix, with others."""
+    def switch(self, removed: str, added: Mapping[str, str], more: Mapping[str, Any] | None = None) -> None:
+        """Replace one shard, by its prefix, with others, and change other fields at the same moment."""
         with self._manifest_lock:
             shards = {prefix: name for prefix, name in self.manifest["shards"].items() if prefix != removed}
-            manifest = {**self.manifest, "shards": {**shards, **added}}
+            manifest = {**self.manifest, **(more or {}), "shards": {**shards, **added}}
             write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=1).encode())
             self.manifest = manifest
 
@@ -97,7 +97,7 @@ class Folder:
     def end(self, name: str) -> None:
         """Take an intent off the disk."""
         (self.path / "intents" / name).unlink(missing_ok=True)
-        _sync_folder(self.path / "intents")
+        sync_folder(self.path / "intents")
 
     def sweep(self) -> None:
         """Remove shard folders that the manifest does not name: rebuilds that were not finished, or were replaced."""
@@ -199,7 +199,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -215,7 +215,7 @@ def sync_tree(folder: Path) -> None:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-        _sync_folder(Path(root))
+        sync_folder(Path(root))
 
 
 def remove(folder: Path) -> None:
@@ -224,7 +224,7 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
     else:
         folder.unlink(missing_ok=True)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
 def unavailable(path: Path, error: OSError) -> PersonaAlignError:
@@ -235,7 +235,8 @@ def unavailable(path: Path, error: OSError) -> PersonaAlignError:
     )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the list of files in a folder on disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

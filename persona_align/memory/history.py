@@ -43,6 +43,7 @@ class Timeline:
         self._known: set[str] = set()
         self._matrix = np.empty((0, dimension), np.float32)
         self.bytes = 0
+        self.last_seq = 0
         self.add(arrived)
 
     def add(self, arrived: Iterable[tuple[int, Entry]]) -> None:
@@ -52,6 +53,7 @@ class Timeline:
             if entry.record.id not in self._known:
                 self._known.add(entry.record.id)
                 at = entry.record.at
+                self.last_seq = max(self.last_seq, seq)
                 new.append(((at.timestamp() if at else 0.0, seq, entry.record.id), entry))
         if not new:
             return
@@ -87,6 +89,11 @@ class Timeline:
         return len(self._entries)
 
     @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All of them, in order."""
+        return tuple(self._entries)
+
+    @property
     def first_time(self) -> float:
         """The time of the oldest entry, in seconds since 1970."""
         return self._keys[0][0] if self._keys else float("inf")
@@ -117,6 +124,12 @@ class HistoryCache:
                 return None
             self._timelines.move_to_end(user_id)
             return held[1]
+
+    def length(self, user_id: str) -> int:
+        """How many entries of a user are held here."""
+        with self.lock:
+            held = self._timelines.get(user_id)
+            return 0 if held is None else len(held[1])
 
     def put(self, user_id: str, revision: Hashable, timeline: Timeline) -> None:
         """Keep a timeline; the ones used longest ago make room."""

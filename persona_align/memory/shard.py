@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from persona_align.errors import StoreUnavailableError
+from persona_align.memory.index_files import clear_unused
 from persona_align.memory.rows import Row, user_key
 
 __all__ = ["Shard", "batches", "open_folder", "translated"]
@@ -29,9 +30,11 @@ def open_folder(path: Path, *, create: bool = False) -> "Shard":
     import chromadb
 
     with translated():
+        if not create:
+            clear_unused(path)
         client: Any = chromadb.PersistentClient(str(path), settings=settings())
         try:
-            return Shard(client, "records", "users", create=create)
+            return Shard(client, "records", "users", create=create, path=path)
         except BaseException:
             client.close()
             raise
@@ -52,8 +55,11 @@ class Shard:
     would make the folder a quarter larger and copying nearly half as fast.
     """
 
-    def __init__(self, client: Any, records: str, users: str, *, create: bool = False) -> None:
+    def __init__(
+        self, client: Any, records: str, users: str, *, create: bool = False, path: Path | None = None
+    ) -> None:
         self.client = client
+        self._uncleared = path
         if create:
             configuration = {"hnsw": _HNSW}
             self.records = client.get_or_create_collection(
@@ -71,14 +77,14 @@ class Shard:
 
     def count(self) -> int:
         """How many rows it holds."""
-        with translated():
+        with self._operation():
             return int(self.records.count())
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add at most `limit` rows in one transaction; rows whose id is there already are left as they are."""
         if not rows:
             return
-        with translated():
+        with self._operation():
             self.records.add(
                 ids=[row.id for row in rows],
                 embeddings=np.stack([row.embedding for row in rows]),
@@ -88,40 +94,40 @@ class Shard:
     def update(self, metadatas: Mapping[str, dict[str, Any]]) -> None:
         """Change metadata fields of rows by id."""
         for part in batches(metadatas.items(), PAGE):
-            with translated():
+            with self._operation():
                 self.records.update(ids=[key for key, _ in part], metadatas=[value for _, value in part])
 
     def delete(self, ids: Iterable[str]) -> None:
         """Take rows out of Chroma's sight; their bytes stay in its files."""
         for part in batches(ids, PAGE):
-            with translated():
+            with self._operation():
                 self.records.delete(ids=part)
 
     def known(self, ids: Collection[str]) -> set[str]:
         """Those of some ids that are there."""
         found: set[str] = set()
         for part in batches(ids, PAGE):
-            with translated():
+            with self._operation():
                 found.update(self.records.get(ids=part, include=[])["ids"])
         return found
 
     def ids(self, user_id: str | None = None) -> list[str]:
         """All ids, or those of a user."""
         where = None if user_id is None else {"user_id": user_id}
-        with translated():
+        with self._operation():
             return list(self.records.get(where=where, include=[])["ids"])
 
     def rows(self, ids: Iterable[str]) -> Iterator[list[Row]]:
         """The rows of some ids, in batches, in the order of the ids."""
         for part in batches(ids, PAGE):
-            with translated():
+            with self._operation():
                 found = self.records.get(ids=part, include=["embeddings", "metadatas"])
             rows = {row.id: row for row in _rows(found)}
             yield [rows[key] for key in part if key in rows]
 
     def rows_of(self, user_id: str) -> Iterator[list[Row]]:
         """All rows of a user, in batches."""
-        with translated():
+        with self._operation():
             found = self.records.get(where={"user_id": user_id}, include=["embeddings", "metadatas"], limit=PAGE)
         if len(found["ids"]) < PAGE:
             yield _rows(found)
@@ -131,7 +137,7 @@ class Shard:
     def sign(self, users: Mapping[str, Mapping[str, Any]]) -> None:
         """Note users as present, with the fields that go with them."""
         for part in batches(users.items(), self.limit):
-            with translated():
+            with self._operation():
                 self.users.upsert(
                     ids=[user_key(user) for user, _ in part],
                     embeddings=np.zeros((len(part), 1), np.float32),
@@ -140,20 +146,27 @@ class Shard:
 
     def signature(self, user_id: str) -> dict[str, Any] | None:
         """The fields of a user, None for an unknown one."""
-        with translated():
+        with self._operation():
             found = self.users.get(ids=[user_key(user_id)], include=["metadatas"])["metadatas"]
         return dict(found[0]) if found else None
 
     def unsign(self, user_id: str) -> None:
         """Take a user out of the list."""
-        with translated():
+        with self._operation():
             self.users.delete(ids=[user_key(user_id)])
 
     def signatures(self) -> dict[str, dict[str, Any]]:
         """The fields of every user."""
-        with translated():
+        with self._operation():
             found = self.users.get(include=["metadatas"])["metadatas"] or []
         return {str(fields["user_id"]): dict(fields) for fields in found}
+
+    @contextmanager
+    def _operation(self) -> Iterator[None]:
+        with translated():
+            yield
+        if self._uncleared is not None and clear_unused(self._uncleared) == 2:
+            self._uncleared = None  # both indexes are made, at the first operation on each collection
 
 
 def _rows(found: Any) -> list[Row]:

@@ -24,14 +24,17 @@ from persona_align.memory.clock import Clock, moment
 from persona_align.memory.commit import Lane
 from persona_align.memory.embedded import Embedded, Submission
 from persona_align.memory.entry import Entry
+from persona_align.memory.erasure import Receipt, chosen_records, erase
 from persona_align.memory.folder import Folder
 from persona_align.memory.history import History, HistoryCache, Timeline
-from persona_align.memory.rows import entry_of, numbers_of, row_id, row_of
+from persona_align.memory.rows import entry_of, numbers_of, row_id, row_of, user_key
 from persona_align.memory.server import Server, check_url
 
 __all__ = ["History", "Memory", "check_user"]
 
 PRIVATE = "persona-align-private-"
+SLACK = 100
+"""A user's surplus beyond the cap is erased when there are this many more than twice as many records."""
 _MOST_REVISIONS = 100_000
 
 
@@ -91,7 +94,8 @@ class Memory:
             dimension: Their length d.
             space: Fingerprint of the preference space; noted, and another one later is fine.
             retention: Records that are older than this are not returned, and `sweep` erases them.
-            max_records: At most so many records of a user are returned, the newest; `sweep` erases the others.
+            max_records: At most so many records of a user are returned, the newest. The others are erased by `sweep`,
+                and by `append` once there are more than twice as many.
 
         Raises:
             IncompatibleStoreError: Made with another encoder or by a newer version, or not a memory.
@@ -167,6 +171,8 @@ class Memory:
                 self._changed(user_id)  # it may have been written in part
                 raise
             self._changed(user_id, arrived.values())
+            if self.max_records is not None and self._cache.length(user_id) > 2 * self.max_records + SLACK:
+                self._trim(user_id)
         return [entry.record.id for entry in entries]
 
     def known(self, user_id: str, ids: Collection[str]) -> set[str]:
@@ -179,15 +185,10 @@ class Memory:
         """Everything that is kept about a user, in the order of time; empty for an unknown one."""
         self._check(user_id)
         revision = self._revision(user_id)
+        timeline = self._timeline(user_id, revision)
         with self._cache.lock:
-            timeline = self._cache.get(user_id, revision)
-            if timeline is not None:
-                return self._visible(timeline, revision)
-        timeline = Timeline(self.dimension, (entry_of(row) for rows in self.backend.read(user_id) for row in rows))
-        with self._cache.lock:
-            if isinstance(self.backend, Server) or self._revision(user_id) == revision:
-                self._cache.put(user_id, revision, timeline)
-            return self._visible(timeline, revision)
+            hidden = self._hidden(timeline)
+            return timeline.history((revision, hidden) if hidden else revision, hidden)
 
     def revision(self, user_id: str) -> Hashable:
         """A value that changes with every write to a user."""
@@ -205,6 +206,45 @@ class Memory:
             known = self.backend.known(user_id, list(metadatas))
             self.backend.update(user_id, {key: fields for key, fields in metadatas.items() if key in known})
             self._changed(user_id)
+
+    def forget(
+        self, user_id: str, *, before: datetime | None = None, record_ids: Collection[str] | None = None
+    ) -> Receipt:
+        """Erase a user, or some of the user's records, from every byte of the folder.
+
+        Other users can be read meanwhile; writes to the sixteenth of users that share the lane wait. After a crash
+        the next `open` finishes it.
+
+        Args:
+            user_id: Whom to forget.
+            before: Only records older than this, a time with a time zone.
+            record_ids: Only records with one of these ids; with `before`, those that are both.
+
+        Returns:
+            What was erased, what was verified, and what lies out of reach.
+
+        Raises:
+            MissingUserError: No user was given.
+            StoreUnavailableError: It could not be finished; call it again, or open the memory again.
+        """
+        self._check(user_id)
+        with self._lane(user_id).lock:
+            entries = self._timeline(user_id, self._revision(user_id)).entries if before is not None else ()
+            chosen = chosen_records(entries, before=before, record_ids=record_ids)
+            if before is None and record_ids is not None:
+                chosen = list(record_ids)
+            rows = None if chosen is None else [row_id(user_id, record) for record in chosen]
+            try:
+                return erase(self.backend, user_id, rows, self._clock.tick())
+            finally:
+                self._changed(user_id)
+
+    def sweep(self) -> int:
+        """Erase, as `forget` does, what retention and the cap no longer let be kept; gives the number of records."""
+        self._check_open()
+        if self.retention is None and self.max_records is None:
+            return 0
+        return sum(self._trim(user_id) for user_id in list(self.users()))
 
     def users(self) -> Iterator[str]:
         """Everybody who has records, each once."""
@@ -243,7 +283,7 @@ class Memory:
         return self._lanes[self.backend.lane(user_id)]
 
     def _revision(self, user_id: str) -> tuple[str, int, str]:
-        return self._nonce, self._revisions.get(user_id, self._floor), self.backend.token(user_id)
+        return self._nonce, self._revisions.get(user_key(user_id), self._floor), self.backend.token(user_id)
 
     def _changed(self, user_id: str, arrived: Iterable[tuple[int, Entry]] | None = None) -> None:
         """Count a write; what was added may be added to the cached timeline, if nobody else writes."""
@@ -256,20 +296,46 @@ class Memory:
             if len(self._revisions) >= _MOST_REVISIONS:
                 self._revisions.clear()
                 self._floor = self._writes
-            self._revisions[user_id] = self._writes
+            self._revisions[user_key(user_id)] = self._writes
             if timeline is not None and arrived is not None:
                 timeline.add(arrived)
                 self._cache.put(user_id, self._revision(user_id), timeline)
             else:
                 self._cache.drop(user_id)
 
-    def _visible(self, timeline: Timeline, revision: Hashable) -> History:
+    def _timeline(self, user_id: str, revision: Hashable) -> Timeline:
+        timeline = self._cache.get(user_id, revision)
+        if timeline is None:
+            rows = (row for batch in self.backend.read(user_id) for row in batch)
+            timeline = Timeline(self.dimension, map(entry_of, rows))
+            if timeline.last_seq:
+                self._clock.observe(timeline.last_seq)
+            with self._cache.lock:
+                if isinstance(self.backend, Server) or self._revision(user_id) == revision:
+                    self._cache.put(user_id, revision, timeline)
+        return timeline
+
+    def _hidden(self, timeline: Timeline) -> int:
+        """How many of the oldest entries retention and the cap no longer let be shown."""
         hidden = 0
         if self.retention is not None:
             hidden = timeline.before(time.time() - self.retention.total_seconds())
         if self.max_records is not None:
             hidden = max(hidden, len(timeline) - self.max_records)
-        return timeline.history((revision, hidden) if hidden else revision, hidden)
+        return hidden
+
+    def _trim(self, user_id: str) -> int:
+        with self._lane(user_id).lock:
+            timeline = self._timeline(user_id, self._revision(user_id))
+            surplus = timeline.entries[: self._hidden(timeline)]
+            if not surplus:
+                return 0
+            everything = len(surplus) == len(timeline)
+            rows = None if everything else [row_id(user_id, entry.record.id) for entry in surplus]
+            try:
+                return erase(self.backend, user_id, rows, self._clock.tick()).erased
+            finally:
+                self._changed(user_id)
 
 
 def check_user(user_id: str) -> None:
@@ -304,7 +370,13 @@ def _open_folder(folder: Folder, made_with: dict[str, Any]) -> Embedded:
         if folder.manifest["space"] != made_with["space"]:
             folder.update({"space": made_with["space"]})
     folder.sweep()
-    return Embedded(folder)
+    backend = Embedded(folder)
+    try:
+        backend.resume()
+    except BaseException:
+        backend.close()
+        raise
+    return backend
 
 
 def _check_made_with(where: str, manifest: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
