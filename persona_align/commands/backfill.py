@@ -64,11 +64,14 @@ def backfill(
     new = 0
     with opened(store, encoder, new=True) as aligner:
         fresh = (said for batch in _in_batches(_said(export, format, user_field)) for said in _unknown(aligner, batch))
-        with _Workers(address, workers, encoder) as pool, progress("Encoding", sizes.total()) as shown:
-            while window := list(islice(fresh, _WINDOW)):
-                for written in pool.write(aligner, window):
-                    new += written
-                    shown.advance(shown.task_ids[0], written)
+        window = list(islice(fresh, _WINDOW))
+        if window:
+            with _Workers(address, workers, encoder) as pool, progress("Encoding", sizes.total()) as shown:
+                while window:
+                    for written in pool.write(aligner, window):
+                        new += written
+                        shown.advance(shown.task_ids[0], written)
+                    window = list(islice(fresh, _WINDOW))
     result = {"users": len(sizes), "records": sizes.total(), "new": new}
     if as_json:
         print_json(result)
@@ -108,7 +111,7 @@ class _Workers:
 
     def __init__(self, address: str, workers: int, encoder: str | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported: no telemetry
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         self._address = address
         self._workers = workers
         self._encoder = encoder
@@ -119,13 +122,17 @@ class _Workers:
         import ray
 
         local: dict[str, Any] = (
-            {"num_cpus": self._workers, "include_dashboard": False} if self._address == "local" else {}
+            {"num_cpus": self._workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            if self._address == "local"
+            else {}
         )
         with waiting("Starting the workers…"):
             ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR, **local)
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True  # undated records are in the order in which they arrive
         context.enable_progress_bars = False
+        for name in ("ray.data", "ray.data._internal.execution.streaming_executor"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -148,7 +155,7 @@ class _Workers:
         for batch in encoded.iter_batches(batch_size=_BATCH * 4, batch_format="numpy"):
             by_user: dict[str, list[Any]] = {}
             for user, entry in zip(batch["user"].tolist(), batch["entry"].tolist(), strict=True):
-                by_user.setdefault(user, []).append(pickle.loads(entry))  # made by our own worker, moments ago
+                by_user.setdefault(user, []).append(_unpacked(entry))
             for user, entries in by_user.items():
                 aligner.memory.append(user, entries)
             yield len(batch["user"])
@@ -171,4 +178,13 @@ class _Encode:
 
 
 def _packed(entry: Any) -> bytes:
-    return pickle.dumps(entry)
+    return pickle.dumps((entry.record.model_dump_json(), entry.embedding, dict(entry.numbers), entry.version))
+
+
+def _unpacked(packed: bytes) -> Any:
+    """What one of our own workers packed moments ago; nothing that was ever on disk is unpickled."""
+    from persona_align.memory import Entry
+    from persona_align.records import parse_record
+
+    record, embedding, numbers, version = pickle.loads(packed)
+    return Entry(record=parse_record(json.loads(record)), embedding=embedding, numbers=numbers, version=version)

@@ -59,6 +59,8 @@ def chat(
     named(user)
     if as_json and message is None:
         raise PersonaAlignError("--json gives one reply.", "Name what to ask with --message TEXT.")
+    if message is not None and not message.strip():
+        raise PersonaAlignError("There is nothing to answer.", "Say something with --message TEXT.")
     chat = chat_model(model, temperature=temperature, max_tokens=max_tokens)
     with opened(store, encoder, new=True) as aligner:
         aligned = aligner.wrap(chat, mode, strength=strength, record=record)

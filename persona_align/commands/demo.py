@@ -1,5 +1,6 @@
 """`persona-align demo`: the whole flow on two people's histories, offline."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from persona_align.commands.show import quoted, readings, vector_table
 if TYPE_CHECKING:
     from persona_align.aligner import PersonaAligner
     from persona_align.models import ChatTransformers
+    from persona_align.records import Record
 
 __all__ = ["MODES", "demo"]
 
@@ -51,14 +53,14 @@ def demo(
 
 def _run(chat: "ChatTransformers", question: str | None, advance: Any) -> tuple[dict[str, Any], list[Any]]:
     from persona_align import PersonaAligner
-    from persona_align.demo import SAMPLE_QUESTION, sample_histories
+    from persona_align.demo import QUESTION, sample_histories
 
-    asked = question or SAMPLE_QUESTION
+    asked = question or QUESTION
     people: dict[str, dict[str, Any]] = {}
     tables = []
     with PersonaAligner.open() as aligner, _Passes(chat.model) as passes:
-        for name, records in sample_histories().items():
-            aligner.record(name, *records)
+        for name, history in sample_histories().items():
+            aligner.record(name, *map(_record, history.entries))
             people[name] = {"vector": _vector(aligner, name)}
             tables.append(vector_table(aligner, name, top=5))
             advance()
@@ -71,6 +73,12 @@ def _run(chat: "ChatTransformers", question: str | None, advance: Any) -> tuple[
                 advance()
         result = {**people, "llm_calls": learned_with, "reply_passes": passes.count - learned_with, "question": asked}
     return result, tables
+
+
+def _record(entry: Mapping[str, Any]) -> "Record":
+    from persona_align.records import parse_record
+
+    return parse_record({"kind": "turn" if "role" in entry else "comparison", **entry})
 
 
 class _Passes:

@@ -19,7 +19,7 @@ __all__ = ["evaluate"]
 evaluate = typer.Typer(
     no_args_is_help=True,
     help="Run a benchmark, with trivial baselines and bootstrap intervals beside it.\n\n"
-    "The data is not shipped: --data or PERSONA_ALIGN_DATA names its folder, with psoups/, prefeval/ and papi/ in it.\n\n"
+    "The data is not shipped: --data or PERSONA_ALIGN_DATA names its folder, which holds psoups/, prefeval/, papi/.\n\n"
     "Example: persona-align eval psoups --data DIR --output results",
 )
 

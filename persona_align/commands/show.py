@@ -99,12 +99,12 @@ def vector_table(aligner: "PersonaAligner", user: str, top: int) -> "Table":
     """The strongest dimensions of somebody as a table with bars."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, title=shortened(user, 60), title_justify="left")
-    table.add_column("dimension")
+    table = Table(box=None, pad_edge=False, expand=True, title=shortened(user, 60), title_justify="left")
+    table.add_column("dimension", no_wrap=True)
     table.add_column("", no_wrap=True)
     for name in ("value", "confidence", "evidence"):
         table.add_column(name, justify="right")
-    table.add_column("leans to", style=FAINT, no_wrap=True, overflow="ellipsis")
+    table.add_column("leans to", style=FAINT, no_wrap=True, overflow="ellipsis", ratio=1)
     for reading in aligner.preferences(user).top(top):
         sure = reading.confidence >= aligner.space.floor
         table.add_row(
