@@ -37,13 +37,16 @@ def main() -> None:
     found = _traffic(plan, lambda user: _sync(chat, question, users[user], user), chat, users)
     seconds = time.perf_counter() - started
 
-    swapped = _traffic(plan[: args.oracle_generations], _global_swap(chat, question, users), None, users)
+    swap = _global_swap(chat, question, users)
+    quiet = [(user, swap(user)) for user in range(args.users)]
+    swapped = _traffic(plan[: args.oracle_generations], swap, None, users)
     results = {
         "users": args.users,
         "different_replies_alone": len(set(alone)),
         "generations": len(found),
         "seconds": round(seconds, 1),
         **_judge(found, alone),
+        "global_swap_one_at_a_time": {"generations": len(quiet), **_judge(quiet, alone)},
         "global_swap": {"generations": len(swapped), **_judge(swapped, alone)},
     }
     print(_report.write("chat_isolation", results, seed=args.seed).read_text(encoding="utf-8"))
