@@ -1,0 +1,144 @@
+"""What one record says about each dimension, and whether it says anything of its author at all. No language model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persona_align.encoder import Encoder, Encoding
+from persona_align.inference.comparison import comparison_evidence
+from persona_align.inference.expressiveness import open_expressiveness, turn_numbers
+from persona_align.inference.head import open_head, statement_key
+from persona_align.inference.poles import Poles
+from persona_align.inference.stance import Stance, stance
+from persona_align.inference.units import own_units
+from persona_align.preferences import PreferenceSpace
+from persona_align.records import Comparison, Description, Record, Turn
+
+__all__ = ["COLUMNS", "EvidenceScorer"]
+
+Floats = NDArray[np.float32]
+Numbers = dict[str, NDArray[Any]]
+
+CODE = 3
+"""Raised when the way of scoring changes: records scored by another version are scored again from their numbers."""
+COLUMNS = ("dimension", "value", "weight", "claim", "shift")
+"""The first columns of `evidence`; behind them comes a sketch of what the claim is about."""
+SKETCH = 32
+MAX_CLAIMS = 24
+"""Of one text, so many claims are kept: those that speak most clearly of its author."""
+MAX_DIMENSIONS = 6
+"""One claim speaks of at most so many dimensions."""
+_MEANT = 0.5
+"""A dimension is meant from this probability on."""
+_BEHIND = 0.35
+"""How far behind the most probable dimension another one may lie."""
+_SELF = 0.4
+"""A claim is about its author from this probability on."""
+
+
+class EvidenceScorer:
+    """Reads evidence out of encoded records. Safe to use from several threads.
+
+    Args:
+        encoder: Gave the encodings.
+        space: The dimensions; own ones need nothing but their statements.
+
+    Example:
+        >>> from persona_align.encoder import open_encoder
+        >>> from persona_align.preferences import ALIGNX
+        >>> scorer = EvidenceScorer(open_encoder(), ALIGNX)
+        >>> turn = Turn(role="user", text="Please keep your answers short.")
+        >>> numbers = scorer.score(turn, scorer.encoder.encode(turn.texts))
+        >>> ALIGNX.keys[int(numbers["evidence"][0, 0])], float(numbers["evidence"][0, 1]) > 0
+        ('conciseness', True)
+    """
+
+    def __init__(self, encoder: Encoder, space: PreferenceSpace) -> None:
+        self.encoder = encoder
+        self.space = space
+        self._head = open_head(encoder)
+        self._expressiveness = open_expressiveness(encoder)
+        self._poles = Poles(self._head, encoder, space)
+        parts = f"{CODE}/{encoder.fingerprint}/{self._head.fingerprint}/{space.fingerprint}"
+        self.version = f"{statement_key(parts):016x}"
+
+    def score(self, record: Record, encodings: Sequence[Encoding]) -> Numbers:
+        """The numbers to keep beside a record.
+
+        Args:
+            record: A record.
+            encodings: Of its texts, in order; empty where it has none or is not the user's own.
+
+        Returns:
+            `evidence`, float32 [m, columns]; `claims`, float16 [c, features], `subject`, float16 [c, 2] (about its
+            author; about somebody else) and `stance`, float16 [c, 4], from which another space can be scored; and
+            `expressiveness` and `sentence_content` for retrieval. Empty where the record says nothing.
+        """
+        if isinstance(record, Comparison) and len(encodings) == len(record.texts):
+            return {"evidence": self._columns(*comparison_evidence(record, self.space), None, None)}
+        if not isinstance(record, Turn | Description) or not record.user_authored or not encodings:
+            return {}
+        encoding = encodings[0]
+        claims = self._claims(record.texts[0], encoding)
+        return {**turn_numbers(encoding, self._expressiveness), **claims, **self._evidence(record, claims)}
+
+    def rescore(self, record: Record, numbers: Mapping[str, NDArray[Any]]) -> Numbers:
+        """The numbers for this scorer's space, from those kept by one of the same encoder."""
+        kept = dict(numbers)
+        if isinstance(record, Comparison):
+            return {**kept, "evidence": self._columns(*comparison_evidence(record, self.space), None, None)}
+        if "claims" not in kept:
+            return kept
+        return {**kept, **self._evidence(record, kept)}
+
+    def _claims(self, text: str, encoding: Encoding) -> Numbers:
+        units = own_units(text, encoding.sentences)
+        if not units:
+            return {
+                "claims": np.zeros((0, self._poles.width), np.float16),
+                "subject": np.zeros((0, 2), np.float16),
+                "stance": np.zeros((0, 4), np.float16),
+            }
+        texts = [unit.text for unit in units]
+        layers = np.stack([encoding.sentence_layers[list(unit.sentences)].mean(0) for unit in units])
+        points, subject = self._head.read(layers, texts)
+        stances = np.array([_numbers_of(stance(each)) for each in texts], dtype=np.float32)
+        kept = np.sort(np.argsort(-subject[:, :2].sum(1), kind="stable")[:MAX_CLAIMS])
+        return {
+            "claims": points[kept].astype(np.float16),
+            "subject": subject[kept, :2].astype(np.float16),
+            "stance": stances[kept].astype(np.float16),
+        }
+
+    def _evidence(self, record: Record, numbers: Mapping[str, NDArray[Any]]) -> Numbers:
+        points = numbers["claims"].astype(np.float32)
+        subject = numbers["subject"].astype(np.float32)
+        open_, strength, shift = numbers["stance"].astype(np.float32)[:, :3].T
+        about = subject.sum(1) if isinstance(record, Description) else subject[:, 0]
+        match = self._poles.match(points)
+        best = match.meant.max(1, keepdims=True, initial=0.0)
+        rank = np.argsort(np.argsort(-match.meant, axis=1, kind="stable"), axis=1, kind="stable")
+        said = (match.meant >= _MEANT) & (match.meant >= best - _BEHIND) & (rank < MAX_DIMENSIONS)
+        said &= ((about >= _SELF) & (open_ < 0.5))[:, None]
+        claim, dimension = np.nonzero(said)
+        value = match.value[claim, dimension] * strength[claim]
+        weight = about[claim] * match.meant[claim, dimension] * np.abs(match.value[claim, dimension])
+        return {"evidence": self._columns(dimension, value, weight, claim, shift[claim], points[claim])}
+
+    def _columns(
+        self, dimension: Any, value: Any, weight: Any, claim: Any, shift: Any, points: Floats | None = None
+    ) -> Floats:
+        rows = np.zeros((len(dimension), len(COLUMNS) + SKETCH), dtype=np.float32)
+        rows[:, 0], rows[:, 1], rows[:, 2] = dimension, value, weight
+        rows[:, 3] = -1.0 if claim is None else claim
+        rows[:, 4] = 0.0 if shift is None else shift
+        if points is not None and len(points):
+            sketch = points[:, :SKETCH]
+            rows[:, len(COLUMNS) :] = sketch / np.maximum(np.linalg.norm(sketch, axis=1, keepdims=True), 1e-6)
+        return rows
+
+
+def _numbers_of(read: Stance) -> tuple[float, float, float, float]:
+    return float(read.open), read.strength, float(read.shift), float(read.flip)
