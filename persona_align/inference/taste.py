@@ -20,7 +20,10 @@ Floats = NDArray[np.float32]
 
 PROMPT_DRIFT = 0.25
 """How much a taste differs between unrelated prompts, as a share of how much it differs between people."""
-INDIFFERENT = 0.02
+SHARPNESS = 0.5
+"""By how much log odds are scaled: real replies scatter more than Gaussian ones; fitted on held-out matters and
+registers of the reference corpus (benchmarks/taste_calibration.py)."""
+INDIFFERENT = 0.0005
 """Log odds that are closer to zero than this, for every candidate, are not an opinion."""
 
 
@@ -97,7 +100,7 @@ class Taste:
         if prompt is not None and self.prompts.shape[1:] == prompt.shape:
             known = np.linalg.norm(self.prompts, axis=1) > 0.5
             unlike = np.where(known, 1.0 - np.clip(self.prompts @ prompt, 0.0, 1.0), 0.5).astype(np.float32)
-        precision = 1.0 / (1.0 + 2.0 * PROMPT_DRIFT * unlike[:, None] * signal)
+        precision = (1.0 / (1.0 + 2.0 * PROMPT_DRIFT * unlike))[:, None]
         variance = signal / (1.0 + signal * precision.sum(0))
         return variance * (precision * self.shifts).sum(0), variance
 
@@ -112,5 +115,5 @@ class Taste:
             return np.zeros(len(candidates))
         mean, variance = self.posterior(None if prompt is None else prompt.content)
         shifts = np.stack([style_features(candidate) for candidate in candidates]) @ self.space.basis.T
-        scores = (shifts - shifts.mean(0)).astype(np.float64) @ (2.0 * mean / (1.0 + variance)).astype(np.float64)
+        scores = (shifts - shifts.mean(0)).astype(np.float64) @ (SHARPNESS * 2.0 * mean / (1.0 + variance)).astype(np.float64)
         return scores if np.abs(scores).max() >= INDIFFERENT else np.zeros(len(candidates))
