@@ -142,9 +142,17 @@ class _Workers:
 
     def write(self, aligner: "PersonaAligner", window: list[Said]) -> Iterator[int]:
         """Encode and write; gives the number of records after each write."""
+        for batch in self._encoded([{"user": user, "record": record.model_dump_json()} for user, record in window]):
+            by_user: dict[str, list[Any]] = {}
+            for user, entry in zip(batch["user"].tolist(), batch["entry"].tolist(), strict=True):
+                by_user.setdefault(user, []).append(_unpacked(entry))
+            for user, entries in by_user.items():
+                aligner.memory.append(user, entries)
+            yield len(batch["user"])
+
+    def _encoded(self, rows: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
         import ray
 
-        rows = [{"user": user, "record": record.model_dump_json()} for user, record in window]
         encoded = ray.data.from_items(rows).map_batches(
             _Encode,
             fn_constructor_args=(self._encoder,),
@@ -152,13 +160,7 @@ class _Workers:
             compute=ray.data.ActorPoolStrategy(size=self._workers),
             num_cpus=1,
         )
-        for batch in encoded.iter_batches(batch_size=_BATCH * 4, batch_format="numpy"):
-            by_user: dict[str, list[Any]] = {}
-            for user, entry in zip(batch["user"].tolist(), batch["entry"].tolist(), strict=True):
-                by_user.setdefault(user, []).append(_unpacked(entry))
-            for user, entries in by_user.items():
-                aligner.memory.append(user, entries)
-            yield len(batch["user"])
+        yield from encoded.iter_batches(batch_size=_BATCH * 4, batch_format="numpy")
 
 
 class _Encode:

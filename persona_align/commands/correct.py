@@ -6,16 +6,14 @@ import typer
 
 from persona_align.commands.console import print_json
 from persona_align.commands.opening import named, opened
-from persona_align.commands.options import DEFAULT_STORE, AsJson, Encoder, Store, User
+from persona_align.commands.options import DEFAULT_STORE, AsJson, DimensionKey, Encoder, Store, User
 
 __all__ = ["correct", "release"]
-
-_Dimension = Annotated[str, typer.Argument(metavar="DIMENSION", help="A key as `show` prints it.")]
 
 
 def correct(
     user: User,
-    dimension: _Dimension,
+    dimension: DimensionKey,
     value: Annotated[
         float, typer.Argument(metavar="VALUE", min=-1.0, max=1.0, help="From -1 (low pole) to 1 (high pole).")
     ],
@@ -35,7 +33,7 @@ def correct(
 
 
 def release(
-    user: User, dimension: _Dimension, store: Store = DEFAULT_STORE, encoder: Encoder = None, as_json: AsJson = False
+    user: User, dimension: DimensionKey, store: Store = DEFAULT_STORE, encoder: Encoder = None, as_json: AsJson = False
 ) -> None:
     """Give a dimension that was set by hand back to what the records tell."""
     named(user)

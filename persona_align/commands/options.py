@@ -7,6 +7,7 @@ import typer
 __all__ = [
     "DEFAULT_STORE",
     "AsJson",
+    "DimensionKey",
     "Encoder",
     "FormatName",
     "Mode",
@@ -23,6 +24,20 @@ DEFAULT_STORE = "persona-align-memory"
 FormatName = Literal["auto", "openai", "sharegpt", "langchain", "chatgpt-export", "alignx", "prefeval", "records"]
 Mode = Literal["auto", "ica", "pba", "pas", "rerank", "off"]
 
+
+def _dimensions(incomplete: str) -> list[tuple[str, str]]:
+    """For the shell: the keys that begin so, with what their poles are called."""
+    from persona_align.preferences import ALIGNX
+
+    return [(each.key, f"{each.low} … {each.high}") for each in ALIGNX if each.key.startswith(incomplete)]
+
+
+DimensionKey = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIMENSION", help="A key as `show` prints it, for instance conciseness.", autocompletion=_dimensions
+    ),
+]
 Store = Annotated[
     str,
     typer.Option(

@@ -6,7 +6,7 @@ import typer
 
 from persona_align.commands.console import FAINT, bar, print_json, screen, shortened
 from persona_align.commands.opening import named, opened
-from persona_align.commands.options import DEFAULT_STORE, AsJson, Encoder, Store, User
+from persona_align.commands.options import DEFAULT_STORE, AsJson, DimensionKey, Encoder, Store, User
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +47,7 @@ def show(
 
 def explain(
     user: User,
-    dimension: Annotated[str, typer.Argument(metavar="DIMENSION", help="A key as `show` prints it.")],
+    dimension: DimensionKey,
     store: Store = DEFAULT_STORE,
     encoder: Encoder = None,
     as_json: AsJson = False,

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from persona_align.cli import app
+from tests.steering.tiny_chat import tiny_chat
 
 CHAT = [
     ("user", "Please keep your answers short and to the point, I hate long explanations."),
@@ -59,3 +60,13 @@ def ada(run, chat_file):
     """Ada's chat is in memory."""
     run("ingest", chat_file, "--user", "ada")
     return run
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A folder with a tiny random model."""
+    folder = tmp_path_factory.mktemp("model")
+    model, tokenizer = tiny_chat()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -4,17 +4,6 @@ import json
 
 import pytest
 
-from tests.steering.tiny_chat import tiny_chat
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    model, tokenizer = tiny_chat()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
 
 @pytest.fixture
 def talk(run, model):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from persona_align import __version__
 from persona_align.cli import app
@@ -60,14 +61,20 @@ def test_starting_is_light_and_the_process_ends_as_promised(tmp_path):
     assert process("ingest").returncode == 2
 
 
-def test_completion_can_be_shown(run, monkeypatch):
+@pytest.mark.parametrize(
+    ("typed", "place", "offered"),
+    [
+        ("persona-align re", 1, {"release", "restore", "reembed"}),
+        ("persona-align explain ada conci", 3, {"conciseness"}),
+        ("persona-align ingest --format sh", 3, {"sharegpt"}),
+    ],
+)
+def test_the_shell_completes_commands_dimensions_and_formats(monkeypatch, typed, place, offered):
     monkeypatch.setenv("_PERSONA_ALIGN_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", "persona-align re")
-    monkeypatch.setenv("COMP_CWORD", "1")
-    from typer.testing import CliRunner
-
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(place))
     result = CliRunner().invoke(app, [], prog_name="persona-align")
-    assert {"release", "restore", "reembed"} <= set(result.output.split())
+    assert set(result.output.split()) == offered
 
 
 def test_json_stays_json_on_a_terminal_without_unicode(tmp_path):
