@@ -138,7 +138,8 @@ class ActivationOffsets:
                 "Offsets hold values that are not finite.",
                 "Look for NaN in the answers or a strength that is too large.",
             )
-        packed = packed + packed.dtype.type(0)  # minus zero becomes zero, so that equal contents hash alike
+        if packed.flags.writeable:  # fresh, and not shared with offsets that exist already
+            packed += packed.dtype.type(0)  # minus zero becomes zero, so that equal contents hash alike
         for array in (heads, packed):
             array.setflags(write=False)
         self._heads, self._packed, self.geometry = heads, packed, geometry
@@ -190,6 +191,9 @@ class ActivationOffsets:
         with np.errstate(over="ignore"):
             rounded = self._packed.astype(np.float16)
         kept = rounded.any(axis=-1)
+        if kept.all():  # the usual case, spared two copies
+            parts = (self.geometry, self.fingerprint, self.positions, self.reason)
+            return self._of(self._heads, rounded, *parts)
         return self._of(self._heads[kept], rounded[kept], self.geometry, self.fingerprint, self.positions, self.reason)
 
     def at(self, positions: Positions) -> Self:
