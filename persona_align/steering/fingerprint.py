@@ -17,8 +17,9 @@ def model_fingerprint(hf_model: nn.Module, projections: Projections | None = Non
     """A name for a model's architecture, head geometry and weights, the same in every process.
 
     A few values of the input embeddings and of each attention output projection are hashed after rounding to
-    bfloat16, so a checkpoint has one name in float64, float32 and bfloat16. A float16 copy (which rounds differently)
-    and a quantised copy (whose packed weights are not read) have names of their own.
+    bfloat16, so a checkpoint has one name in float64, float32 and bfloat16. A float16 copy (which rounds differently),
+    a quantised copy and one offloaded to disk (whose weights are not read) have names of their own, and so has a baked
+    one, whose projections gained a bias. An adapter shares the name of the model it wraps.
 
     Args:
         hf_model: A Hugging Face causal language model.

@@ -4,8 +4,10 @@ import copy
 import gc
 import io
 import threading
+import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +15,8 @@ from torch import nn
 
 from persona_align.errors import IncompatibleOffsetsError, UnsupportedModelError
 from persona_align.steering import ActivationOffsets, SteeredModel
-from tests.oracles.naive_steering import naive_logits
-from tests.steering.helpers import batch, prompts, random_offsets
+from tests.oracles.naive_steering import naive_greedy, naive_logits
+from tests.steering.helpers import batch, new_tokens, prompts, random_offsets
 from tests.steering.models import build
 
 ROW = prompts([6])[0]
@@ -232,6 +234,50 @@ def test_offloaded_weights_that_lie_on_no_device():
     again = ActivationOffsets(offsets.values, fingerprint=steered.fingerprint)
     with steered.plan([again, None]):
         torch.testing.assert_close(hf_model(**INPUTS).logits[0], expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.slow
+def test_an_adapter_around_the_model():
+    peft = pytest.importorskip("peft")
+    with warnings.catch_warnings():  # peft calls names that transformers has deprecated
+        warnings.simplefilter("ignore", FutureWarning)
+        config = peft.LoraConfig(r=4, target_modules=["o_proj", "q_proj"], init_lora_weights=False)
+        adapted = peft.get_peft_model(build(), config).eval()
+    steered, rows = SteeredModel.of(adapted), prompts([6, 4])
+    plan = [random_offsets(steered, 1, positions="last_prompt_onward"), random_offsets(steered, 2)]
+    with steered.plan(plan):
+        written = new_tokens(adapted, batch(rows), 6, prefill_chunk_size=5)
+    assert written == [naive_greedy(adapted, row, one, 6) for row, one in zip(rows, plan, strict=True)]
+    assert written != [naive_greedy(adapted, row, None, 6) for row in rows]
+
+
+def test_weights_that_lie_on_disk(tmp_path: Path):
+    accelerate = pytest.importorskip("accelerate")
+    hf_model = build()
+    offsets = random_offsets(SteeredModel.of(hf_model), 1)
+    expected = naive_greedy(hf_model, ROW, offsets, 6)
+    SteeredModel.of(hf_model).detach()
+    accelerate.disk_offload(hf_model, tmp_path, execution_device="cpu")
+    steered = SteeredModel.of(hf_model)
+    with steered.plan([ActivationOffsets(offsets.values, fingerprint=steered.fingerprint)]):
+        assert new_tokens(hf_model, batch([ROW]), 6) == [expected]
+
+
+def test_inference_mode_and_back():
+    with torch.inference_mode():
+        hf_model = build()
+    steered = SteeredModel.of(hf_model)
+    plan = [random_offsets(steered, 1), None]
+    with steered.plan(plan), torch.inference_mode():
+        expected = hf_model(**INPUTS).logits
+    with torch.inference_mode(), steered.plan(plan):
+        assert torch.equal(hf_model(**INPUTS).logits, expected)
+    trained = build()
+    with torch.inference_mode(), SteeredModel.of(trained).plan(plan):
+        trained(**INPUTS)
+    with SteeredModel.of(trained).plan(plan):
+        trained(**INPUTS).logits.sum().backward()
+    assert trained.lm_head.weight.grad is not None
 
 
 @torch.no_grad()
