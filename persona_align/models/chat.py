@@ -21,6 +21,7 @@ from persona_align.errors import UnsupportedModelError
 from persona_align.models import settings as check
 from persona_align.models.batching import Batcher
 from persona_align.models.loading import load
+from persona_align.models.prompts import render
 from persona_align.models.replies import ChunkMaker, to_message
 from persona_align.models.request import Request, prepare
 from persona_align.models.rows import Event, Outcome
@@ -222,6 +223,17 @@ class ChatTransformers(BaseChatModel):
         if method == "function_calling":
             return super().with_structured_output(schema, include_raw=include_raw)
         return structured(self, schema, method=method, include_raw=include_raw)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """The model's own tokens of a text, without special ones added."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """How many tokens a conversation takes as a prompt, chat template and tools included."""
+        written = [convert_to_openai_tool(tool) for tool in tools or ()]
+        text = render(self.tokenizer, messages, tools=written, template_kwargs=self.chat_template_kwargs)
+        return len(self.get_token_ids(text))
 
     @property
     def _llm_type(self) -> str:

@@ -1,9 +1,9 @@
 """Requests of many users in one batch: who meets whom, in which order, and what one's failure does to the others."""
 
 import asyncio
+import contextvars
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -95,17 +95,22 @@ class TestMeeting:
         await chat.abatch([QUESTION] * 8)
         assert rounds[0] == 4
 
-    def test_a_burst_of_threads_meets_although_nobody_announced_it(self, chat, users, rounds):
-        begin = threading.Barrier(6)
+    async def test_a_round_waits_for_requests_that_are_being_written(self, chat, users, rounds, monkeypatch):
+        monkeypatch.setattr(batching, "_COMING_SECONDS", 20)
+        with Batcher.of(chat.model).coming():  # this one is being written
+            early = asyncio.create_task(asyncio.to_thread(contextvars.Context().run, chat.invoke, QUESTION))
+            await until(lambda: waiting(chat) == 1)
+            await asyncio.sleep(0.05)
+            assert rounds == []
+            late = await chat.ainvoke(QUESTION, offsets=users[0])
+        assert rounds == [2]
+        assert (await early).content == chat.invoke(QUESTION).content
+        assert late.content == chat.invoke(QUESTION, offsets=users[0]).content
 
-        def ask(offsets):
-            begin.wait()
-            return chat.invoke(QUESTION, offsets=offsets).content
-
-        with ThreadPoolExecutor(6) as pool:
-            replies = list(pool.map(ask, [None, None, *users]))
-        assert len(rounds) <= 3
-        assert replies == [chat.invoke(QUESTION, offsets=offsets).content for offsets in (None, None, *users)]
+    async def test_it_does_not_wait_for_long(self, chat):
+        with Batcher.of(chat.model).coming():  # never submitted
+            replies = [asyncio.to_thread(contextvars.Context().run, chat.invoke, QUESTION) for _ in range(2)]
+            assert len(await asyncio.wait_for(asyncio.gather(*replies), 20)) == 2
 
     def test_announcements_leave_nothing_behind(self, chat, tokenizer):
         chat.batch([[], [], QUESTION], return_exceptions=True)

@@ -2,18 +2,22 @@
 
 import asyncio
 import contextvars
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 import torch
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import BaseModel, ValidationError
+from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, OPTConfig
 
 from persona_align.errors import IncompatibleOffsetsError, UnsupportedModelError
 from persona_align.models import ChatTransformers
@@ -21,6 +25,7 @@ from persona_align.models.prompts import PLAIN_TEMPLATE
 from persona_align.steering import ActivationOffsets, SteeredModel
 from tests.models.scripted import ScriptedModel
 from tests.models.tiny import tiny_model, tiny_tokenizer
+from tests.steering.helpers import random_offsets
 
 QUESTION = "How do I cook rice?"
 
@@ -220,6 +225,30 @@ class TestOffsets:
 
 
 class TestLangChain:
+    def test_handlers_hear_each_piece(self, chat):
+        class Ear(BaseCallbackHandler):
+            def __init__(self):
+                self.heard, self.ended = [], []
+
+            def on_llm_new_token(self, token, **kwargs):
+                self.heard.append(token)
+
+            def on_llm_end(self, response, **kwargs):
+                self.ended.append(response.generations[0][0].message.usage_metadata["output_tokens"])
+
+        talkative = chat.model_copy(update={"streaming": True})
+        for call in (lambda ear: list(chat.stream(QUESTION, ear)), lambda ear: talkative.invoke(QUESTION, ear)):
+            ear = Ear()
+            call({"callbacks": [ear]})
+            assert "".join(ear.heard) == chat.invoke(QUESTION).content
+            assert len(ear.heard) > 3
+            assert ear.ended == [12]
+
+    def test_tokens_are_counted_as_the_model_reads_them(self, chat, tokenizer):
+        messages = [SystemMessage("Be brief."), HumanMessage(QUESTION)]
+        assert chat.get_num_tokens_from_messages(messages) == chat.invoke(messages).usage_metadata["input_tokens"]
+        assert chat.get_num_tokens(QUESTION) == len(tokenizer(QUESTION)["input_ids"])
+
     def test_configurable_fields_keep_the_model(self, chat):
         flexible = chat.configurable_fields(max_tokens=ConfigurableField(id="max_tokens"))
         short = flexible.with_config(configurable={"max_tokens": 2})
@@ -364,6 +393,59 @@ class TestLimits:
     def test_unreadable_messages(self, chat, messages):
         with pytest.raises(ValueError, match="messages"):
             chat.invoke(messages)
+
+
+class TestModels:
+    @pytest.mark.parametrize("family", ["gpt2", "opt", "gpt_neox"])
+    def test_batches_of_other_architectures_equal_solo_replies(self, tokenizer, family):
+        config = {
+            "gpt2": lambda: GPT2Config(vocab_size=400, n_embd=32, n_layer=2, n_head=4, n_positions=96),
+            "opt": lambda: OPTConfig(
+                vocab_size=400,
+                hidden_size=32,
+                ffn_dim=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=96,
+                word_embed_proj_dim=32,
+            ),
+            "gpt_neox": lambda: GPTNeoXConfig(
+                vocab_size=400,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=96,
+            ),
+        }[family]()
+        config.initializer_range, config.eos_token_id, config.pad_token_id = 0.3, 1, 0
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = AutoModelForCausalLM.from_config(config).eval()
+        chat = ChatTransformers(model=model, tokenizer=tokenizer, max_tokens=60)
+        users = [None, *(random_offsets(SteeredModel.of(model), seed) for seed in range(3))]
+        questions = ["Hi", "Hello " * 9, QUESTION, "How " * 15]
+        rows = chat.generate_rows(questions, offsets=users)
+        solo = [chat.invoke(q, offsets=o) for q, o in zip(questions, users, strict=True)]
+        assert [row.content for row in rows] == [reply.content for reply in solo]
+        assert rows[3].usage_metadata["total_tokens"] <= 96
+
+    def test_a_model_that_cannot_be_steered_still_talks(self, tokenizer, users):
+        chat = ChatTransformers(model=ScriptedModel(tokenizer, lambda _: "Hello."), tokenizer=tokenizer)
+        assert chat.invoke("Hi").content == "Hello."
+        with pytest.raises(UnsupportedModelError):
+            chat.invoke("Hi", offsets=users[0])
+
+    def test_a_model_is_freed_with_its_chat(self, tokenizer):
+        model = tiny_model()
+        chat = ChatTransformers(model=model, tokenizer=tokenizer, max_tokens=3)
+        chat.invoke("Hi", offsets=random_offsets(SteeredModel.of(model), 0))
+        chat.batch(["a", "b"])
+        gone = weakref.ref(model)
+        del chat, model
+        TestGone.settle()
+        gc.collect()
+        assert gone() is None
 
 
 class TestTemplates:
