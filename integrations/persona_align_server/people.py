@@ -98,8 +98,7 @@ def forget(user_id: UserId, what: Forgetting, aligner: Known, acting: Acting) ->
     """Erase the person, or some of their records, and say what was erased."""
     before = what.before if what.before is None or what.before.tzinfo else what.before.replace(tzinfo=UTC)
     receipt = aligner.forget(acting.acting_for(user_id), before=before, record_ids=what.record_ids)
-    told: dict[str, Any] = receipt.model_dump(mode="json")
-    return told
+    return receipt.to_json()
 
 
 def _locked(aligner: PersonaAligner, user_id: str) -> set[str]:

@@ -59,7 +59,7 @@ def profile_readings(vector: PreferenceVector, usable: Sequence[Reading]) -> lis
     Source: AlignX's release, profile construction.
     """
     directions = dict(zip(vector.space.keys, vector.directions(), strict=True))
-    beyond = [reading for reading in usable if directions[reading.key] != 0.5]  # noqa: PLR2004
+    beyond = [reading for reading in usable if directions[reading.key] != 0.5]
     if beyond or not usable:
         return beyond
     return [usable[int(np.argmax([abs(reading.value) for reading in usable]))]]
@@ -74,9 +74,7 @@ def _history(records: Sequence[Record]) -> str:
         f"{i}. *Post:*\n{pair.prompt}\n\n*Chosen:*\n{pair.chosen}\n\n*Rejected:*\n{pair.rejected}\n\n"
         for i, pair in enumerate(pairs, 1)
     )
-    return (
-        (_COMMENTED + comments if turns else "") + (_COMPARED + compared if pairs else "") + "\n".join(described)
-    )
+    return (_COMMENTED + comments if turns else "") + (_COMPARED + compared if pairs else "") + "\n".join(described)
 
 
 def _prompt(messages: Sequence[BaseMessage], system: str, title: str, section: str) -> list[BaseMessage]:
