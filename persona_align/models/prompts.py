@@ -110,9 +110,8 @@ def _apply(tokenizer: Any, turns: list[_Turn], tools: list[dict[str, Any]], kwar
 def _poorer(turns: list[_Turn], tools: list[dict[str, Any]]) -> Iterator[tuple[list[_Turn], list[dict[str, Any]]]]:
     """The conversation without each thing that a template may drop in silence: it did, if the text is the same."""
     for role in ("system", "tool"):
-        rest = [turn for turn in turns if turn["role"] != role]
-        if len(rest) < len(turns):
-            yield rest, tools
+        if any(turn["role"] == role and turn["content"].strip() for turn in turns):
+            yield [turn for turn in turns if turn["role"] != role], tools
     if any("tool_calls" in turn for turn in turns):
         yield [{name: value for name, value in turn.items() if name != "tool_calls"} for turn in turns], tools
     if tools:

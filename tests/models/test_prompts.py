@@ -62,6 +62,11 @@ def test_a_dropped_system_message_is_noticed_even_where_its_words_appear_elsewhe
     assert prompt(SILENT, [SystemMessage("Hi"), HumanMessage("Hi")]) == "[user]Hi\n\nHi"
 
 
+@pytest.mark.parametrize("template", [TEMPLATE, STRICT, SILENT, None])
+def test_an_empty_system_message_is_no_obstacle(template):
+    assert "Hi" in prompt(template, [SystemMessage(""), HumanMessage("Hi")])
+
+
 def test_neighbours_of_one_role_are_joined_where_roles_must_alternate():
     assert prompt(STRICT, [HumanMessage("a"), HumanMessage("b")]) == "[user]a\n\nb[assistant]"
 
