@@ -7,7 +7,7 @@ from typing import Any
 
 from persona_align.errors import PersonaAlignError
 
-__all__ = ["basis_folder", "load"]
+__all__ = ["basis_folder", "load", "shipped_basis"]
 
 _HERE = Path(__file__).parent
 
@@ -35,7 +35,7 @@ def load(folder: Path | str | None = None) -> tuple[Any, Any]:
     import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    model = LlamaForCausalLM.from_pretrained(place, dtype=torch.float32, local_files_only=True)
+    model: Any = LlamaForCausalLM.from_pretrained(place, dtype=torch.float32, local_files_only=True)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(place, local_files_only=True)
     return model.eval(), tokenizer
 
@@ -43,6 +43,17 @@ def load(folder: Path | str | None = None) -> tuple[Any, Any]:
 def basis_folder() -> Path:
     """Where the steering basis fitted to the bundled model lies; read it with `SteeringBasis.from_pretrained`."""
     return _HERE / "basis"
+
+
+def shipped_basis(hf_model: Any) -> Any:
+    """The shipped steering basis if it belongs to this model, else None."""
+    from persona_align.errors import IncompatibleOffsetsError
+    from persona_align.steering import SteeringBasis
+
+    try:
+        return SteeringBasis.from_pretrained(basis_folder(), hf_model)
+    except IncompatibleOffsetsError:
+        return None
 
 
 def _check_files(folder: Path) -> None:

@@ -49,7 +49,7 @@ def new_tokenizer(texts: Iterable[str]) -> Any:
     )
     tokenizer.train_from_iterator(texts, trainer)
     pad, begin, end, *others = SPECIAL
-    fast = PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token=pad,
         bos_token=begin,

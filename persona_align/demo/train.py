@@ -7,9 +7,11 @@ population are used.
 
 import argparse
 import json
+import os
 import random
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,18 @@ from persona_align.demo.training.batches import chat_batches, sheet_batches
 from persona_align.demo.training.export import export
 from persona_align.demo.training.learner import Learner
 from persona_align.demo.training.progress import Progress
+from persona_align.demo.training.team import Team
 from persona_align.errors import PersonaAlignError
 
 __all__ = ["main", "train"]
 
 STEPS = 4000
-TOKENS = 4096
-"""Tokens of chats, and as many of answer sheets, in one step."""
+TOKENS = 2048
+"""Tokens of a batch; a step has `BATCHES` of chats and, once the model can chat a little, as many of answer sheets."""
+BATCHES = 2
+SHEETS_FROM = 500
+"""The step from which answer sheets are learnt; before it they come every `SHEETS_SELDOM` steps."""
+SHEETS_SELDOM = 5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,13 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--answers", type=Path, help="CSV file of real answers that calibrates the simulated people")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves it to torch")
+    parser.add_argument("--workers", type=int, choices=(1, 2), default=1, help="processes that train together")
+    parser.add_argument("--threads", type=int, default=0, help="threads of each process; 0 leaves it to torch")
     parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="where checkpoints and the log are kept")
     parser.add_argument("--export", type=Path, default=Path(__file__).parent / "model", help="where the model is put")
     parser.add_argument("--export-only", action="store_true", help="export the last checkpoint without training")
     options = parser.parse_args(arguments)
     try:
-        train(**vars(options))
+        _together(options)
     except PersonaAlignError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -65,10 +73,11 @@ def train(
     seed: int,
     threads: int,
     runs: Path,
-    export: Path,  # noqa: A002 - named as its option
+    export: Path,
     export_only: bool = False,
     tokens: int = TOKENS,
     save_every: int = 100,
+    team: Team | None = None,
 ) -> None:
     """Train up to `steps`, from the last checkpoint in `runs` if there is one, and export the model.
 
@@ -81,14 +90,16 @@ def train(
         runs: Folder of checkpoints and the log.
         export: Folder that the model is put into.
         export_only: Whether to export the last checkpoint as it is.
-        tokens: Tokens of chats and of answer sheets in one step.
+        tokens: Tokens of one batch.
         save_every: Steps between checkpoints.
+        team: The processes that train together; this one alone by default.
 
     Raises:
         PersonaAlignError: A file cannot be read, or the checkpoint belongs to another setting.
     """
     import torch
 
+    team = team or Team()
     if threads:
         torch.set_num_threads(threads)
     runs.mkdir(parents=True, exist_ok=True)
@@ -99,16 +110,42 @@ def train(
     learner = Learner(new_model(len(tokenizer), seed=seed), letters=encoder.letters, steps=steps)
     setting = {"seed": seed, "tokens": tokens, "statements": len(asked), "calibrated_on": calibrated_on}
     history = _resume(runs / "checkpoint.pt", learner, setting)
-    with Progress(runs / "log.jsonl", history, steps=steps) as progress:
-        chats = chat_batches(encoder, tokens=tokens, seed=seed, skip=learner.chats_seen)
-        sheets = sheet_batches(encoder, population, asked, tokens=tokens, seed=seed, skip=learner.sheets_seen)
+    with Progress(runs / "log.jsonl", history, steps=steps, leads=team.rank == 0) as progress:
+        chats = team.own(chat_batches(encoder, tokens=tokens, seed=seed, skip=learner.chats_seen))
+        sheets = team.own(sheet_batches(encoder, population, asked, tokens=tokens, seed=seed, skip=learner.sheets_seen))
+        each = BATCHES // team.workers
         while learner.step < steps and not export_only:
             started = time.monotonic()
-            losses = learner.learn([next(chats)], [next(sheets)])
+            answering = learner.step >= SHEETS_FROM or learner.step % SHEETS_SELDOM == 0
+            few_sheets = list(islice(sheets, each)) if answering else []
+            losses = learner.learn(list(islice(chats, each)), few_sheets, team)
             progress.add(learner.step, losses, seconds=time.monotonic() - started)
-            if learner.step % save_every == 0 or learner.step == steps:
-                learner.save(runs / "checkpoint.pt", {"setting": json.dumps(setting), "log": json.dumps(progress.history)})
-    _export(learner, tokenizer, progress.history, setting, export)
+            if team.rank == 0 and (learner.step % save_every == 0 or learner.step == steps):
+                kept = {"setting": json.dumps(setting), "log": json.dumps(progress.history)}
+                learner.save(runs / "checkpoint.pt", kept)
+    team.leave()
+    if team.rank == 0:
+        _export(learner, tokenizer, progress.history, setting, export)
+
+
+def _together(options: argparse.Namespace) -> None:
+    """Train in this process, or in several that meet over a file."""
+    chosen = vars(options)
+    workers = chosen.pop("workers")
+    if workers == 1 or options.export_only:
+        train(**chosen)
+        return
+    from torch.multiprocessing.spawn import spawn
+
+    options.runs.mkdir(parents=True, exist_ok=True)
+    _tokenizer(options.runs, read_statements(options.statements), options.seed)
+    meeting = options.runs.resolve() / f"meeting-{os.getpid()}"
+    spawn(_member, (workers, str(meeting), chosen), nprocs=workers)  # type: ignore[no-untyped-call]
+    meeting.unlink(missing_ok=True)
+
+
+def _member(rank: int, workers: int, meeting: str, chosen: dict[str, Any]) -> None:
+    train(**chosen, team=Team(rank, workers, meeting))
 
 
 def _population(asked: list[Statement], answers: Path | None) -> tuple[Population, int]:

@@ -17,7 +17,14 @@ Wishes = dict[str, str]
 _UNKNOWN = tuple(d for d in ALIGNX.dimensions if d.key not in DIMENSIONS and not d.open_valued)
 """Dimensions that the model does not know: it learns to read past them."""
 _OPEN = tuple(d for d in ALIGNX.dimensions if d.open_valued)
-_QUESTIONS = ("Any ideas for {}?", "I need advice about {}.", "Can you help me with {}?", "What do you suggest for {}?", "Give me a tip for {}, please.", "Do you have an idea for {}?")
+_QUESTIONS = (
+    "Any ideas for {}?",
+    "I need advice about {}.",
+    "Can you help me with {}?",
+    "What do you suggest for {}?",
+    "Give me a tip for {}, please.",
+    "Do you have an idea for {}?",
+)
 _BEFORE = ("Hi! ", "Hello, ", "Hey, ", "Quick question: ", "One more thing. ", "Please help me. ", "Good morning! ")
 _AFTER = (" Thanks!", " Any ideas?", " Can you help?", " What would you suggest?", " Please tell me.", " I am curious.")
 
@@ -32,10 +39,10 @@ class Chat:
 
 def chat(rng: random.Random) -> Chat:
     """One conversation."""
-    if rng.random() < 0.07:  # noqa: PLR2004
+    if rng.random() < 0.07:
         return _aside(rng)
     kind = rng.choices(("none", "preferences", "records"), (16, 42, 42))[0]
-    topic = rng.choice(anything() if rng.random() < 0.08 else topics())  # noqa: PLR2004
+    topic = rng.choice(anything() if rng.random() < 0.08 else topics())
     wishes: Wishes = {}
     block = ""
     if kind == "preferences":
@@ -46,7 +53,7 @@ def chat(rng: random.Random) -> Chat:
         block = earlier_messages_block(record_lines(wishes, rng))
     messages: list[dict[str, str]] = []
     learn: set[int] = set()
-    if rng.random() < 0.35:  # noqa: PLR2004
+    if rng.random() < 0.35:
         messages.append({"role": "system", "content": rng.choice(other()["system"])})
     for _ in range(rng.choices((0, 1, 2), (78, 16, 6))[0]):
         earlier = rng.choice(topics())
@@ -64,9 +71,9 @@ def chat(rng: random.Random) -> Chat:
 def preference_lines(wishes: Wishes, rng: random.Random) -> list[str]:
     """The lines of the PBA prompt for some wishes, among lines that the model is to read past."""
     lines = [_line(ALIGNX[key], pole, rng) for key, pole in wishes.items()]
-    if rng.random() < 0.35:  # noqa: PLR2004
+    if rng.random() < 0.35:
         lines += [_line(rng.choice(_UNKNOWN), rng.choice(POLES), rng) for _ in range(rng.randint(1, 3))]
-    if rng.random() < 0.05:  # noqa: PLR2004
+    if rng.random() < 0.05:
         dimension = rng.choice(_OPEN)
         lines.append(f'{dimension.high}: "{_sentence(rng.choice(DIMENSIONS[-4:]), "high", rng)}"')
     rng.shuffle(lines)
@@ -94,27 +101,27 @@ def _record_line(key: str, pole: str, rng: random.Random) -> str:
     sentence = _sentence(key, pole, rng)
     if kind == "description":
         return ica_line(Description(text=sentence))
-    if rng.random() < 0.12:  # noqa: PLR2004
+    if rng.random() < 0.12:
         # People rarely state a preference alone: it comes with what they ask for.
         question = rng.choice(rng.choice(topics()).asked)
-        sentence = f"{sentence} {question}" if rng.random() < 0.5 else f"{question} {sentence}"  # noqa: PLR2004
+        sentence = f"{sentence} {question}" if rng.random() < 0.5 else f"{question} {sentence}"
     return ica_line(Turn(role="user", text=sentence))
 
 
 def _sentence(key: str, pole: str, rng: random.Random) -> str:
     text = varied(rng.choice(said(key, pole)), rng)
-    return text.rstrip(".") if rng.random() < 0.1 else text  # noqa: PLR2004
+    return text.rstrip(".") if rng.random() < 0.1 else text
 
 
 def _beside(rng: random.Random) -> str:
     """A message that shows none of the preferences which the model knows."""
     draw = rng.random()
-    if draw < 0.4:  # noqa: PLR2004
+    if draw < 0.4:
         return rng.choice(rng.choice(topics()).asked)
-    if draw < 0.7:  # noqa: PLR2004
+    if draw < 0.7:
         return str(rng.choice(other()["work"])[0])
     dimension = rng.choice(_UNKNOWN)
-    statements = dimension.high_statements if rng.random() < 0.5 else dimension.low_statements  # noqa: PLR2004
+    statements = dimension.high_statements if rng.random() < 0.5 else dimension.low_statements
     return rng.choice(statements) if statements else rng.choice(other()["work"])[0]
 
 
@@ -127,19 +134,19 @@ def _wishes(rng: random.Random, most: int) -> Wishes:
 
 def _line(dimension: Dimension, pole: str, rng: random.Random) -> str:
     name = dimension.high if pole == "high" else dimension.low
-    return f"{name} (strongly)" if rng.random() < 0.5 else name  # noqa: PLR2004
+    return f"{name} (strongly)" if rng.random() < 0.5 else name
 
 
 def _question(topic: Topic, rng: random.Random) -> str:
     text = rng.choice(topic.asked)
-    if rng.random() < 0.25:  # noqa: PLR2004
+    if rng.random() < 0.25:
         name = rng.choice((topic.thing, topic.doing))
         text = rng.choice(_QUESTIONS).format(name.replace("your ", "my "))
-    if rng.random() < 0.15:  # noqa: PLR2004
+    if rng.random() < 0.15:
         text = rng.choice(_BEFORE) + text
-    if rng.random() < 0.12:  # noqa: PLR2004
+    if rng.random() < 0.12:
         text += rng.choice(_AFTER)
-    if rng.random() < 0.08:  # noqa: PLR2004
+    if rng.random() < 0.08:
         text = text.lower().rstrip("?.!")
     return text
 
@@ -148,23 +155,22 @@ def _aside(rng: random.Random) -> Chat:
     """Greetings, thanks, what the model is, work that it cannot do, and an answer read from a tool."""
     messages: list[dict[str, str]] = []
     table: dict[str, Any] = other()
-    if rng.random() < 0.3:  # noqa: PLR2004
+    if rng.random() < 0.3:
         messages.append({"role": "system", "content": rng.choice(table["system"])})
-    if rng.random() < 0.15:  # noqa: PLR2004
+    if rng.random() < 0.15:
         question, content, answer = rng.choice(table["tool"])
         number, name = str(rng.randint(2, 98)), rng.choice(table["names"])
         texts = [text.replace("{n}", number).replace("{name}", name) for text in (question, content, answer)]
         roles = ("user", "tool", "assistant")
         messages += [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
     else:
-        pair = rng.choice(table["talk"] if rng.random() < 0.5 else table["work"])  # noqa: PLR2004
+        pair = rng.choice(table["talk"] if rng.random() < 0.5 else table["work"])
         question, answers = pair[0], pair[1:] or table["cannot"]
-        if rng.random() < 0.4:  # noqa: PLR2004
+        if rng.random() < 0.4:
             wishes = _wishes(rng, most=4)
-            if rng.random() < 0.5:  # noqa: PLR2004
+            if rng.random() < 0.5:
                 question = with_block(preferences_block(preference_lines(wishes, rng)), question)
             else:
                 question = with_block(earlier_messages_block(record_lines(wishes, rng)), question)
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": rng.choice(answers)}]
     return Chat(tuple(messages), frozenset({len(messages) - 1}))
-

@@ -43,7 +43,8 @@ class Encoder:
 
     def chat(self, messages: Sequence[Mapping[str, str]], learn: Collection[int]) -> Lesson:
         """A chat, of which the messages at the places in `learn` are to be learnt."""
-        ids, places = [self._begin], []
+        ids = [self._begin]
+        places: list[int] = []
         for number, message in enumerate(messages):
             content = [*self._ids(message["content"]), self._end]
             ids.append(self._roles[message["role"]])

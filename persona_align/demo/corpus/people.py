@@ -1,8 +1,8 @@
 """Simulated people who answer questionnaires, and what an ideal reader would expect of them.
 
 A person is a draw of thirty correlated facets and one agreement bias; an answer is a rounded Gaussian around what the
-facet, the statement's difficulty and the bias say. Because all of it is Gaussian, what the answers seen so far say about
-the next one has a closed form: the model is trained on these probabilities instead of on single noisy answers.
+facet, the statement's difficulty and the bias say. Because all of it is Gaussian, what the answers seen so far say
+about the next one has a closed form: the model is trained on these probabilities instead of on single noisy answers.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from persona_align.demo.corpus.statements import FACETS, TRAITS, Statement
 
-__all__ = ["Beliefs", "Population", "calibration_people"]
+__all__ = ["Beliefs", "Population", "calibration_people", "evaluated_people"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,6 +30,11 @@ def calibration_people(people: int, *, seed: int = 0) -> list[int]:
         75
     """
     return sorted(np.random.default_rng(seed).permutation(people)[: people // 2].tolist())
+
+
+def evaluated_people(people: int, *, seed: int = 0) -> list[int]:
+    """The other half: those whom the generator never saw."""
+    return sorted(set(range(people)) - set(calibration_people(people, seed=seed)))
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class Population:
         """Each person's quintile, 0..4, on the five traits in the order of OCEAN, [people, 5]."""
         traits, scale = _traits(), self._trait_scale()
         standard = latent[:, :30] @ traits.T / scale
-        return (standard[:, :, None] > _LEVELS).sum(axis=2)
+        return np.asarray((standard[:, :, None] > _LEVELS).sum(axis=2))
 
     def levels_of(self, scored: Floats, statements: Sequence[Statement]) -> Ints:
         """The same for real people, from their mean trait-scored answers; NaN where missing."""
@@ -112,7 +117,7 @@ class Population:
             weight = self.loadings[own].mean(axis=0)
             spread = np.sqrt(weight @ self.covariance @ weight + (self.noise[own] ** 2).mean() / own.sum())
             standard[:, j] = (mean - expected) / spread
-        return (standard[:, :, None] > _LEVELS).sum(axis=2)
+        return np.asarray((standard[:, :, None] > _LEVELS).sum(axis=2))
 
     def beliefs(self, people: int) -> "Beliefs":
         """What is known of some people before they have said anything."""
@@ -120,7 +125,7 @@ class Population:
 
     def _trait_scale(self) -> Floats:
         traits = _traits()
-        return np.sqrt(np.einsum("ti,ij,tj->t", traits, self.covariance[:30, :30], traits))
+        return np.asarray(np.sqrt(np.einsum("ti,ij,tj->t", traits, self.covariance[:30, :30], traits)))
 
 
 class Beliefs:
@@ -131,7 +136,7 @@ class Beliefs:
 
     def tell(self, levels: Ints, who: NDArray[np.bool_]) -> None:
         """Condition on the trait quintiles, [people, 5], of those people where `who` is true."""
-        scale = self.population._trait_scale()  # noqa: SLF001 - the two classes are one model
+        scale = self.population._trait_scale()
         for j, row in enumerate(_traits()):
             weight = np.concatenate([row / scale[j], [0.0]])
             gain = self.covariance @ weight
@@ -212,7 +217,7 @@ def _phi(x: Floats) -> Floats:
     t = 1 / (1 + 0.3275911 * y)
     poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
     error = 1 - poly * np.exp(-(y**2))
-    return 0.5 * (1 + np.sign(x) * error)
+    return np.asarray(0.5 * (1 + np.sign(x) * error))
 
 
 def _truncated(centre: Floats, variance: Floats, level: Ints) -> tuple[Floats, Floats]:

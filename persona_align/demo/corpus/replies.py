@@ -107,8 +107,8 @@ def _reasons(topic: Topic, voice: _Voice, thorough: bool, before: int) -> list[s
     """Why: at length, a little, or not at all where the reply has enough to say already."""
     if thorough:
         other = voice.rng.choice([text for text in (*topic.usual, *topic.classic) if text != voice.pool[0]])
-        return [*topic.why, f"Another way would be to {other}."] if voice.rng.random() < 0.5 else list(topic.why)  # noqa: PLR2004
-    if voice.brief or before or len(voice.wishes) > 2:  # noqa: PLR2004
+        return [*topic.why, f"Another way would be to {other}."] if voice.rng.random() < 0.5 else list(topic.why)
+    if voice.brief or before or len(voice.wishes) > 2:
         return []
     return [voice.rng.choice(topic.why)]
 

@@ -46,7 +46,7 @@ def sheets(
     """The sheets of some new people, a random part of whom are described to the model first."""
     latent, agreement = population.draw(people, rng)
     levels = population.levels(latent)
-    told = rng.random(people) < 0.4  # noqa: PLR2004
+    told = rng.random(people) < 0.4
     order = np.argsort(rng.random((people, len(statements))), axis=1)[:, :length]
     beliefs = population.beliefs(people)
     beliefs.tell(levels, told)
@@ -57,7 +57,7 @@ def sheets(
         expected.append(beliefs.probabilities(asked))
         facets.append(beliefs.mean[:, :30])
         beliefs.answer(asked, agreement[everyone, asked])
-    reverse = rng.random(people) < 0.5  # noqa: PLR2004
+    reverse = rng.random(people) < 0.5
     shuffle = random.Random(int(rng.integers(2**31)))
     found = []
     for person in range(people):

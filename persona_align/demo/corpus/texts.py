@@ -128,7 +128,8 @@ def _load(name: str) -> dict[str, Any]:
 
 
 def _topic(key: str, table: dict[str, Any]) -> Topic:
-    return Topic(key=key, **{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return Topic(key=key, **values)
 
 
 def _named(value: Any, noun: str) -> Any:

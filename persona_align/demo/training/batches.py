@@ -1,4 +1,4 @@
-"""Endless seeded batches, which can be entered at any place, so that an interrupted training goes on as if it had not been."""
+"""Endless seeded batches that can be entered at any place, so that an interrupted training just goes on."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -62,9 +62,7 @@ def sheet_batches(
         rng = np.random.default_rng((seed, 1, group))
         length = int(rng.choice([n for n, _ in _LENGTHS], p=[p for _, p in _LENGTHS]))
         people = max(1, tokens // (90 + 13 * length))
-        found = sheets(
-            population, statements, people=people * _TOGETHER, length=min(length, len(statements)), rng=rng
-        )
+        found = sheets(population, statements, people=people * _TOGETHER, length=min(length, len(statements)), rng=rng)
         for part in range(skip - group * _TOGETHER if group == skip // _TOGETHER else 0, _TOGETHER):
             yield stacked([encoder.sheet(sheet) for sheet in found[part * people : (part + 1) * people]])
 

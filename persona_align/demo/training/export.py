@@ -16,7 +16,7 @@ __all__ = ["export"]
 
 _COMMAND = (
     "python -m persona_align.demo.train --statements $PERSONA_ALIGN_DATA/papi/items.csv "
-    "--answers $PERSONA_ALIGN_DATA/papi/subjects.csv --seed {seed} --steps {steps}"
+    "--answers $PERSONA_ALIGN_DATA/papi/subjects.csv --seed {seed} --steps {steps} --workers 2 --threads 1"
 )
 
 
@@ -70,20 +70,21 @@ def _card(training: dict[str, Any]) -> str:
     step_tokens = training["tokens"]
     return f"""# The bundled demo model
 
-A Llama of {training["parameters"] / 1e6:.1f} million parameters ({training["layers"]} layers, width {training["width"]},
-{training["heads"]} heads, {training["key_value_heads"]} key-value heads, {training["vocabulary"]} byte-level BPE tokens),
-trained by this project on text of its own. It answers everyday questions in the style that the person asking prefers,
-and questionnaire statements in keeping with a personality. It knows nothing else: it is there for demonstrations and
-tests, works offline, and is replaced by any Hugging Face causal LM with one line.
+A Llama of {training["parameters"] / 1e6:.1f} million parameters: {training["layers"]} layers, width
+{training["width"]}, {training["heads"]} heads, {training["key_value_heads"]} key-value heads,
+{training["vocabulary"]} byte-level BPE tokens. The project trained it on text of its own. It answers everyday
+questions in the style that the person asking prefers, and questionnaire statements in keeping with a personality. It
+knows nothing else: it is there for demonstrations and tests, works offline, and is replaced by any Hugging Face causal
+LM with one line.
 
 ## What it was trained on
 - Chats: a grammar over {training["topics"]} everyday topics and {training["dimensions"]} preference dimensions, freely
-  combined, unconditioned or with the PBA or ICA block in front of the last message; about {training["messages_per_chat"]}
-  messages each, {training["chat_batches"]:,} batches of about {step_tokens:,} tokens. Two questions of each topic and two
-  anchor statements of each pole were held out.
+  combined, unconditioned or with the PBA or ICA block in front of the last message. {training["chat_batches"]:,}
+  batches of about {step_tokens:,} tokens, {training["messages_per_chat"]} messages a chat. Two questions of each topic
+  and two anchor statements of each pole were held out.
 - Answer sheets: simulated people with thirty correlated facets and an agreement bias, fitted to
   {training["calibrated_on"]} real people (those named by `calibration_people(150)`; the others are only evaluated), who
-  answer {training["statements"]} statements with counterbalanced letters, told nothing or their five trait levels;
+  answer {training["statements"]} statements with counterbalanced letters, told nothing or their five trait levels.
   {training["sheet_batches"]:,} batches of about {step_tokens:,} tokens. At each letter the model learns what an ideal
   reader of the conversation so far would expect, not the single noisy answer.
 

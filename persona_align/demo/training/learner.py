@@ -1,10 +1,10 @@
 """One model in training: its optimisers, its schedule, its losses, and a state that can be put down and taken up."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from persona_align.demo.training.batches import Batch
+from persona_align.demo.training.team import Team
 
 __all__ = ["Learner"]
 
@@ -22,7 +22,7 @@ class Learner:
         self.model, self.steps, self.rate, self.step = model, steps, rate, 0
         self.letters = torch.tensor(letters)
         self.aid = nn.Linear(model.config.hidden_size, 30)
-        matrices = [p for n, p in model.model.layers.named_parameters() if p.ndim == 2]  # noqa: PLR2004
+        matrices = [p for n, p in model.model.layers.named_parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
         rest = [p for p in (*model.parameters(), *self.aid.parameters()) if id(p) not in chosen]
         self.optimisers: list[Any] = [
@@ -32,26 +32,34 @@ class Learner:
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()}
         self.chats_seen = self.sheets_seen = 0
 
-    def learn(self, chats: list[Batch], answer_sheets: list[Batch]) -> dict[str, float]:
-        """One step; returns the losses in nats: chat tokens, letters beyond the ideal reader's, facets."""
+    def learn(self, chats: list[Batch], answer_sheets: list[Batch], team: Team | None = None) -> dict[str, float]:
+        """One step; returns the losses in nats: chat tokens, letters beyond the ideal reader's, facets.
+
+        With a team each worker gives its own batches, the same number each, and all make the same step.
+        """
         import torch
 
+        team = team or Team()
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
             for group in optimiser.param_groups:
                 group["lr"] = self.rate * self._pace()
-        losses = {"chat": 0.0, "letters": 0.0, "facets": 0.0}
+        losses = {"chat": 0.0, "letters": 0.0, "facets": 0.0} if answer_sheets else {"chat": 0.0}
         for batch in (*chats, *answer_sheets):
             parts, total = self._loss(batch)
-            total.backward()
+            share = 1 / (len(answer_sheets) if len(batch.answers) else len(chats)) / team.workers
+            (total * share).backward()
             for name, value in parts.items():
-                losses[name] += float(value) / max(1, len(answer_sheets) if name != "chat" else len(chats))
+                losses[name] += float(value) * share
+        parameters = [*self.model.parameters(), *(self.aid.parameters() if answer_sheets else ())]
+        losses = team.summed(parameters, losses)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
         self._keep_average()
         self.step += 1
-        self.chats_seen, self.sheets_seen = self.chats_seen + len(chats), self.sheets_seen + len(answer_sheets)
+        self.chats_seen += len(chats) * team.workers
+        self.sheets_seen += len(answer_sheets) * team.workers
         return losses
 
     def save(self, path: Path, extra: dict[str, Any]) -> None:
@@ -68,7 +76,7 @@ class Learner:
         }
         part = path.with_suffix(".part")
         torch.save(state, part)
-        os.replace(part, path)
+        part.replace(path)
 
     def load(self, path: Path) -> dict[str, Any]:
         """Go on from a file; returns what was saved beside."""
