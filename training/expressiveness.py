@@ -11,13 +11,18 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from style_space import read_corpus
 
-from persona_align.encoder import Encoding, open_encoder
+from persona_align.encoder import Encoder, Encoding, open_encoder
 from persona_align.inference.expressiveness import SHIPPED, Expressiveness, sentence_features
 from persona_align.preferences import ALIGNX
 
 FRAMES = Path(__file__).with_suffix(".toml")
-PER_FRAME = 40
+FIRST_PERSON = ("friend", "funny")
+"""Registers in which the author often speaks of themselves."""
+PER_FRAME = 24
+PER_LINE = 10
+"""A frame is filled, and a line is put into a context, so many times."""
 
 
 class Bank:
@@ -29,23 +34,28 @@ class Bank:
         self.data = tomllib.loads(FRAMES.read_text(encoding="utf-8"))
         self.half = half
 
-    def frames(self, kind: str) -> list[str]:
-        frames = self.data[kind]
-        return frames if self.half is None else frames[self.half :: 2]
+    def frames(self, *kinds: str) -> list[str]:
+        """The frames of these kinds, or every second one of them."""
+        step = slice(None) if self.half is None else slice(self.half, None, 2)
+        return [frame for kind in kinds for frame in self.data[kind][step]]
 
     def fill(self, frame: str) -> str:
+        """A frame with something in each of its slots."""
         for slot, kind in (("{x}", "things"), ("{a}", "activities"), ("{r}", "reasons"), ("{t}", "tasks")):
             while slot in frame:
                 frame = frame.replace(slot, str(self.rng.choice(self.data[kind])), 1)
         return frame[0].upper() + frame[1:]
 
     def sentences(self) -> tuple[list[str], list[str]]:
+        """Sentences that say something about their author, and others."""
         anchors = [text for d in ALIGNX for text in (*d.high_statements, *d.low_statements)]
-        anchors = anchors if self.half is None else anchors[self.half :: 2]
-        expressive = [self.fill(f) for kind in ("stated", "mentioned") for f in self.frames(kind) for _ in range(PER_FRAME)]
-        other = [self.fill(f) for kind in ("asked", "others") for f in self.frames(kind) for _ in range(PER_FRAME)]
-        other += [text for text in self.frames("chat") for _ in range(PER_FRAME // 2)]
-        return anchors + expressive, other
+        registers = [text for matter in read_corpus() for name, text in matter.items() if name not in FIRST_PERSON]
+        if self.half is not None:
+            anchors, registers = anchors[self.half :: 2], registers[self.half :: 2]
+        expressive = [self.fill(frame) for frame in self.frames("stated", "mentioned") for _ in range(PER_FRAME)]
+        other = [self.fill(frame) for frame in self.frames("asked", "others") for _ in range(PER_FRAME)]
+        other += [text for text in self.frames("chat", "work", "circumstances") for _ in range(PER_LINE)]
+        return anchors + expressive, other + [text for text in registers if text.count(".") < 2]
 
     def texts(self) -> list[tuple[str, int, float]]:
         """Texts with the position of the sentence that counts, and its label."""
@@ -59,10 +69,11 @@ class Bank:
         return out
 
 
-def examples(bank: Bank, encode) -> tuple[np.ndarray, np.ndarray]:
+def examples(bank: Bank, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    """Features of the sentences that count, and their labels."""
     texts = bank.texts()
     rows, labels = [], []
-    for encoding, (_, sentence, label) in zip(encode([t for t, _, _ in texts]), texts, strict=True):
+    for encoding, (_, sentence, label) in zip(encoder.encode([t for t, _, _ in texts]), texts, strict=True):
         found = _find(encoding, sentence)
         if found is not None:
             rows.append(sentence_features(encoding)[found])
@@ -85,12 +96,13 @@ def train(features: np.ndarray, labels: np.ndarray, *, strength: float = 0.02) -
 
 
 def main() -> None:
+    """Train on one half of the frames, say how it does on the other, then train on all and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=SHIPPED)
     args = parser.parse_args()
     encoder = open_encoder()
-    held_in, held_out = (examples(Bank(args.seed + h, half=h), encoder.encode) for h in (0, 1))
+    held_in, held_out = (examples(Bank(args.seed + h, half=h), encoder) for h in (0, 1))
     weights, bias = train(*held_in)
     print("held-out frames: accuracy", ((held_out[0] @ weights + bias > 0) == (held_out[1] > 0.5)).mean().round(4))
     features, labels = np.concatenate([held_in[0], held_out[0]]), np.concatenate([held_in[1], held_out[1]])

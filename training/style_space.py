@@ -66,6 +66,7 @@ def fit(features: np.ndarray, fingerprint: str, *, unforeseen: float = UNFORESEE
 
 
 def main() -> None:
+    """Fit and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=SHIPPED)
     args = parser.parse_args()

@@ -5,7 +5,6 @@ own (training/expressiveness.py). For an encoder without a trained head, pattern
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_align.encoder import Encoder, Encoding
+from persona_align.inference.style_surface import surface_features
 
 __all__ = ["Expressiveness", "open_expressiveness", "sentence_features", "turn_numbers"]
 
@@ -25,8 +25,8 @@ KEPT_SENTENCES = 8
 """Of a long text, the vectors of this many sentences are kept: the most expressive ones."""
 
 _PATTERN = re.compile(
-    r"\b(?:i|i'm|i'd|i've|my)\b.{0,40}\b(?:love|like|enjoy|prefer|hate|dislike|avoid|allergic|favou?rite|fan|can't stand|"
-    r"never|always|usually|tend to|rather|afraid|fear|interested|passion|refuse|only|don't want|sensitive|aversion)\w*\b",
+    r"\b(?:i|i'm|i'd|i've|my)\b.{0,40}\b(?:love|like|enjoy|prefer|hate|dislike|avoid|allergic|favou?rite|fan|never|always|"
+    r"can't stand|usually|tend to|rather|afraid|fear|passion|refuse|only|don't want|sensitive|aversion)\w*\b",
     re.IGNORECASE,
 )
 
@@ -37,7 +37,7 @@ class Expressiveness:
 
     Args:
         fingerprint: Of the encoder.
-        weights: Shape [len(LAYERS) * d]; empty where nothing was trained, and patterns are used.
+        weights: Shape [len(LAYERS) * d + 19]; empty where nothing was trained, and patterns are used.
         bias: Added to the weighted sum.
     """
 
@@ -50,7 +50,7 @@ class Expressiveness:
         if not len(self.weights):
             return np.array([_by_pattern(sentence) for sentence in encoding.sentences], dtype=np.float32)
         logits = sentence_features(encoding) @ self.weights + self.bias
-        return (1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))).astype(np.float32)
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0))), dtype=np.float32)
 
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
@@ -79,9 +79,10 @@ def open_expressiveness(encoder: Encoder) -> Expressiveness:
 
 
 def sentence_features(encoding: Encoding) -> Floats:
-    """Shape [sentences, len(LAYERS) * d]: what the head reads of each sentence."""
+    """Shape [sentences, len(LAYERS) * d + 19]: what the head reads of each sentence."""
     layers = encoding.sentence_layers[:, LAYERS]
-    return layers.reshape(len(layers), -1)
+    surface = np.stack([surface_features([sentence]) for sentence in encoding.sentences])
+    return np.hstack([layers.reshape(len(layers), -1), surface])
 
 
 def turn_numbers(encoding: Encoding, head: Expressiveness) -> dict[str, np.ndarray]:

@@ -104,6 +104,19 @@ class Taste:
         variance = signal / (1.0 + signal * precision.sum(0))
         return variance * (precision * self.shifts).sum(0), variance
 
+    def direction(self, prompt: Floats | None = None) -> NDArray[np.float64]:
+        """Shape [k]: log odds per unit of a difference of two replies in the style space.
+
+        Args:
+            prompt: Shape [d], unit length; None counts all comparisons in full.
+        """
+        mean, variance = self.posterior(prompt)
+        return (2.0 * SHARPNESS * mean / (1.0 + variance)).astype(np.float64)
+
+    def forgetting(self) -> "Taste":
+        """The taste of nobody: it abstains."""
+        return Taste(space=self.space, shifts=self.shifts[:0], prompts=self.prompts[:0])
+
     def scores(self, prompt: Encoding | None, candidates: Sequence[Encoding]) -> NDArray[np.float64]:
         """Shape [candidates]: log odds that the user prefers each one to an average of them; all 0.0 is an abstention.
 
@@ -113,7 +126,7 @@ class Taste:
         """
         if len(candidates) < 2 or self.abstains:
             return np.zeros(len(candidates))
-        mean, variance = self.posterior(None if prompt is None else prompt.content)
         shifts = np.stack([style_features(candidate) for candidate in candidates]) @ self.space.basis.T
-        scores = (shifts - shifts.mean(0)).astype(np.float64) @ (SHARPNESS * 2.0 * mean / (1.0 + variance)).astype(np.float64)
+        direction = self.direction(None if prompt is None else prompt.content)
+        scores = (shifts - shifts.mean(0)).astype(np.float64) @ direction
         return scores if np.abs(scores).max() >= INDIFFERENT else np.zeros(len(candidates))
