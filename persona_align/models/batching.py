@@ -18,6 +18,7 @@ __all__ = ["Batcher"]
 
 _COMING_SECONDS = 0.02
 _LINGER_SECONDS = 0.005
+_PADDING_TOKENS = 2048
 _GROUP: ContextVar["_Group | None"] = ContextVar("persona_align_group", default=None)
 _BY_MODEL: "weakref.WeakKeyDictionary[Any, Batcher]" = weakref.WeakKeyDictionary()
 _REGISTRY = threading.Lock()
@@ -44,8 +45,8 @@ class Batcher:
     A thread runs rounds while there is work and ends with it. A round takes what waits, up to its limit; requests
     that come during a round meet in the next one. A round waits, for a few milliseconds, only for requests whose
     prompt is being written at that moment: a lone request never waits. Rows end on their own, whatever their
-    neighbours do. Turns are taken in order of arrival, except that requests with the same offsets, which means of the
-    same user, alternate with everybody else's.
+    neighbours do, and a very long prompt does not pad many short ones. Turns are taken in order of arrival, except
+    that requests with the same offsets, which means of the same user, alternate with everybody else's.
     """
 
     def __init__(self) -> None:
@@ -156,7 +157,7 @@ class Batcher:
             turn, _, ticket = self._queue[0]
             live = [row for row in ticket.rows if not row.done]
             limit = min(joined.max_batch for joined in (*tickets, ticket))
-            if tickets and live and (len(together) + len(live) > limit or not live[0].fits_with(together + live)):
+            if tickets and live and (len(together) + len(live) > limit or not _fit(together + live)):
                 break
             heapq.heappop(self._queue)
             self._waiting -= len(ticket.rows)
@@ -165,6 +166,13 @@ class Batcher:
                 together += live
                 self._turn = turn
         return tickets
+
+
+def _fit(rows: Sequence[Row]) -> bool:
+    """Whether rows can share a batch, and whether it is worth while: all are padded to the longest prompt."""
+    lengths = [len(row.prompt) for row in rows]
+    padded = len(lengths) * max(lengths)
+    return padded <= 1.5 * sum(lengths) + _PADDING_TOKENS and rows[0].fits_with(rows[1:])
 
 
 def _run(tickets: Sequence[_Ticket]) -> None:

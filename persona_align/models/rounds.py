@@ -50,6 +50,8 @@ class _Feed(StoppingCriteria):
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
+        self._done: list[bool] = []
+        self._flags = torch.empty(0)
 
     def __call__(  # the signature is transformers'
         self,
@@ -62,7 +64,10 @@ class _Feed(StoppingCriteria):
                 row.accept(token)
             except Exception as error:
                 row.fail(error)
-        return torch.tensor([row.done for row in self._rows], device=input_ids.device)  # type: ignore[return-value]
+        done = [row.done for row in self._rows]
+        if done != self._done:  # so that nothing is copied to the device for most tokens
+            self._done, self._flags = done, torch.tensor(done, device=input_ids.device)
+        return self._flags  # type: ignore[return-value]
 
 
 def _plan(model: Any, rows: Sequence[Row]) -> AbstractContextManager[Any]:

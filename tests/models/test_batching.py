@@ -10,6 +10,8 @@ import pytest
 from persona_align.errors import QueueFullError
 from persona_align.models import ChatTransformers, batching
 from persona_align.models.batching import Batcher
+from persona_align.models.rows import Row
+from persona_align.models.settings import Settings
 from tests.models.tiny import tiny_model
 
 QUESTION = "How do I cook rice?"
@@ -214,12 +216,24 @@ class TestQueue:
             def fits_with(self, others):
                 return True
 
+            prompt = (1,)
+
         batcher._worker = threading.current_thread()  # nobody serves: only the order is looked at
         for name, offsets in [*[("flood", users[0])] * 5, ("ada", users[1]), ("eve", users[2]), ("anonymous", None)]:
             batcher.submit(hf_model, [Ended(name, offsets)], max_batch=1, max_queue=99)
         while tickets := batcher._take():
             order += [row.name for ticket in tickets for row in ticket.rows]
         assert order == ["flood", "ada", "eve", "anonymous", "flood", "flood", "flood", "flood"]
+
+    @pytest.mark.parametrize(
+        ("lengths", "fit"),
+        [([50] * 16, True), ([300, 900] * 8, True), ([50] * 15 + [2000], False), ([9000, 10], False)],
+    )
+    def test_a_very_long_prompt_does_not_pad_many_short_ones(self, tokenizer, lengths, fit):
+        rows = [
+            Row([1] * length, Settings(), tokenizer=tokenizer, ends=frozenset(), deliver=print) for length in lengths
+        ]
+        assert batching._fit(rows) == fit
 
     def test_the_thread_ends_with_the_work(self, chat):
         chat.invoke(QUESTION)

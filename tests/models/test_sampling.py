@@ -20,7 +20,12 @@ def wish(temperature, seed=0, top_p=1.0, max_tokens=4000):
 def test_frequencies_follow_the_softmax():
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, -9.0]])
     for temperature in (0.5, 1.0, 2.0):
-        counts = np.bincount(drawn(logits, [wish(temperature)], 4000)[:, 0], minlength=5) / 4000
+        counts = (
+            np.bincount(
+                drawn(logits.expand(8, 5), [wish(temperature, seed) for seed in range(8)], 500).flatten(), minlength=5
+            )
+            / 4000
+        )
         np.testing.assert_allclose(counts, (logits[0] / temperature).softmax(-1), atol=0.03)
 
 
