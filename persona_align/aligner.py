@@ -7,6 +7,7 @@ fold over what is kept. `wrap` puts all of it around a model.
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from html import escape
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -141,6 +142,11 @@ class PersonaAligner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _repr_html_(self) -> str:
+        """One line for notebooks; it tells nothing of any user."""
+        space, encoder = escape(self.space.name), escape(self.encoder.fingerprint)
+        return f"<p>PersonaAligner: {len(self.space)} dimensions ({space}), encoder {encoder}</p>"
 
     # Recording
 

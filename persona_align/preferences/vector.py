@@ -176,3 +176,23 @@ class PreferenceVector(BaseModel):
         """
         parts = [f"{r.pole} ({r.value:+.2f}, confidence {r.confidence:.2f})" for r in self.confident()[:k]]
         return "; ".join(parts) or "Nothing is known yet."
+
+    def plot(self, ax: Any = None, k: int = 12) -> Any:
+        """The strongest `k` readings as bars; gives matplotlib's axes.
+
+        Args:
+            ax: Axes to draw into; None makes a figure.
+            k: The most bars.
+
+        Raises:
+            MissingExtraError: Matplotlib is not installed.
+        """
+        from persona_align.preferences.plot import plot_vector
+
+        return plot_vector(self, ax, k)
+
+    def _repr_html_(self) -> str:
+        """The vector as a notebook shows it."""
+        from persona_align.preferences.html import vector_html
+
+        return vector_html(self)
