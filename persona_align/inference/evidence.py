@@ -30,10 +30,8 @@ MAX_CLAIMS = 24
 """Of one text, so many claims are kept: those that speak most clearly of its author."""
 MAX_DIMENSIONS = 6
 """One claim speaks of at most so many dimensions."""
-_MEANT = 0.5
-"""A dimension is meant from this probability on."""
-_BEHIND = 0.35
-"""How far behind the most probable dimension another one may lie."""
+_MEANT = 0.05
+"""A dimension may be meant from this probability on; a claim weighs as much as it is probable."""
 _SELF = 0.4
 """A claim is about its author from this probability on."""
 
@@ -118,9 +116,8 @@ class EvidenceScorer:
         open_, strength, shift = numbers["stance"].astype(np.float32)[:, :3].T
         about = subject.sum(1) if isinstance(record, Description) else subject[:, 0]
         match = self._poles.match(points)
-        best = match.meant.max(1, keepdims=True, initial=0.0)
         rank = np.argsort(np.argsort(-match.meant, axis=1, kind="stable"), axis=1, kind="stable")
-        said = (match.meant >= _MEANT) & (match.meant >= best - _BEHIND) & (rank < MAX_DIMENSIONS)
+        said = (match.meant >= _MEANT) & (rank < MAX_DIMENSIONS)
         said &= ((about >= _SELF) & (open_ < 0.5))[:, None]
         claim, dimension = np.nonzero(said)
         value = match.value[claim, dimension] * strength[claim]

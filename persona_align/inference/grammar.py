@@ -5,9 +5,16 @@ import re
 __all__ = ["negated", "reported", "third_person"]
 
 _AUXILIARIES = {
-    "can": "can't", "could": "couldn't", "would": "wouldn't", "will": "won't", "should": "shouldn't", "must": "needn't", "am": "am not",
-    "was": "wasn't", "were": "weren't",
-}  # fmt: skip
+    "can": "can't",
+    "could": "couldn't",
+    "would": "wouldn't",
+    "will": "won't",
+    "should": "shouldn't",
+    "must": "needn't",
+    "am": "am not",
+    "was": "wasn't",
+    "were": "weren't",
+}
 _POSITIVE = {negative: positive for positive, negative in _AUXILIARIES.items()}
 _ADVERBS = r"(?:really |usually |often |always |just |still |honestly |mostly |quite |simply |actually |only |also )?"
 _IRREGULAR = {
@@ -21,11 +28,20 @@ _IRREGULAR = {
 }
 _INVARIANT = frozenset({*_AUXILIARIES, *_AUXILIARIES.values(), "had", "did", "didn't", "might", "may", "cannot"})
 _PAST = re.compile(
-    r"^(?:\w+ed|was|were|bought|sold|got|gave|took|kept|left|felt|lost|put|sat|told|spent|built|became|went|sang|won|let|read)$"
+    r"^(?:\w+ed|was|were|bought|sold|got|gave|took|kept|left|felt|lost|put|sat|told|spent|built|became|went|sang|won|"
+    r"let|read)$"
 )
 _PRONOUNS = {
-    "i": "he", "i'm": "he's", "i'd": "he'd", "i've": "he's", "i'll": "he'll", "me": "him", "my": "his", "mine": "his", "myself": "himself",
-}  # fmt: skip
+    "i": "he",
+    "i'm": "he's",
+    "i'd": "he'd",
+    "i've": "he's",
+    "i'll": "he'll",
+    "me": "him",
+    "my": "his",
+    "mine": "his",
+    "myself": "himself",
+}
 
 
 def negated(text: str) -> list[str]:

@@ -5,7 +5,7 @@ have a high product, two that say the opposite a negative one, unrelated ones no
 our own; for an encoder without a trained head, the content embedding with the sign that the grammar gives it does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -44,6 +44,7 @@ class Head(Protocol):
     scale: float
     none: float
     topic: int
+    relevance: Floats
 
     def read(self, layers: Floats, texts: list[str]) -> Reading:
         """The reading of claims from their layers, of shape [n, all layers, d], and their words."""
@@ -85,6 +86,11 @@ class TrainedHead:
     def none(self) -> float:
         """The score that a pole must reach to be meant at all."""
         return float(self.weights["none"][0])
+
+    @property
+    def relevance(self) -> Floats:
+        """Shape [6]: weights of the five nearness features of a dimension, and a bias."""
+        return self.weights["relevance"]
 
     @property
     def topic(self) -> int:
@@ -151,6 +157,7 @@ class PlainHead:
     scale: float = 1.0
     none: float = 6.5
     topic: int = 0
+    relevance: Floats = field(default_factory=lambda: np.array([0.0, 1.0, 0.0, 6.0, 3.5, -1.5], dtype=np.float32))
 
     def read(self, layers: Floats, texts: list[str]) -> Reading:
         """The reading of claims."""

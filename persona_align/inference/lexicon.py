@@ -11,36 +11,52 @@ __all__ = ["FEATURES", "features", "is_english", "spoken_of"]
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'"})
 
 _PATTERNS = {
-    "not": r"\b(?:not|no|never|n[o']t|none|nothing|nobody|neither|nor|without)\b|n't\b|\b(?:dont|cant|wont|isnt|im not)\b",
-    "seldom": r"\b(?:seldom|rarely|hardly|barely|scarcely|few|little|least|far from|anything but|stop|stopped|quit|avoid|"
+    "not": r"\b(?:not|no|never|n[o']t|none|nothing|nobody|neither|nor|without)\b|n't\b|\b(?:dont|cant|wont|isnt|"
+    r"im not)\b",
+    "seldom": r"\b(?:seldom|rarely|hardly|barely|scarcely|few|little|least|far from|anything but|stop|stopped|"
+    r"quit|avoid|"
     r"refuse|fail|lack|unable|instead of|rather than)\b",
-    "against": r"\b(?:hates?|dislikes?|loathes?|despises?|can'?t stand|can'?t bear|cannot stand|detests?|bored?|bores|boring|"
-    r"annoy\w*|awful|terrible|tedious|dull|dreads?|sick of|tired of|off-putting|puts? me off|waste of|irritat\w+|pointless|"
+    "against": r"\b(?:hates?|dislikes?|loathes?|despises?|can'?t stand|can'?t bear|cannot stand|detests?|bored?|"
+    r"bores|boring|"
+    r"annoy\w*|awful|terrible|tedious|dull|dreads?|sick of|tired of|off-putting|puts? me off|waste of|"
+    r"irritat\w+|pointless|"
     r"leaves? me cold|couldn'?t care less|not a fan|not for me|not my thing|no interest)\b",
-    "toward": r"\b(?:loves?|likes?|enjoy\w*|adores?|prefers?|fond|fan of|keen|passion\w*|into|favou?rite|happ\w+|can'?t wait|"
+    "toward": r"\b(?:loves?|likes?|enjoy\w*|adores?|prefers?|fond|fan of|keen|passion\w*|into|favou?rite|"
+    r"happ\w+|can'?t wait|"
     r"fascinat\w+|delight\w*|crave|obsess\w*|appreciate)\b",
-    "hedge": r"\b(?:maybe|perhaps|kind of|sort of|a bit|a little|somewhat|sometimes|occasionally|i guess|i suppose|i think|"
-    r"probably|more or less|not exactly|not really|wouldn'?t say|so-so|now and then|fairly|mildly|slightly|in a way|tend to)\b",
+    "hedge": r"\b(?:maybe|perhaps|kind of|sort of|a bit|a little|somewhat|sometimes|occasionally|i guess|"
+    r"i suppose|i think|"
+    r"probably|more or less|not exactly|not really|wouldn'?t say|so-so|now and then|fairly|mildly|slightly|"
+    r"in a way|tend to)\b",
     "strong": r"\b(?:very|really|so|extremely|absolutely|totally|completely|always|never|every|all|most|deeply|utterly|"
     r"definitely|hugely|incredibly|whatsoever|at all|nothing beats|above all)\b|!",
     "first": r"\b(?:i|i'm|im|i'd|i've|i'll|me|my|mine|myself)\b",
-    "first_opens": r"^\W*(?:(?:well|honestly|frankly|actually|but|and|so|oh|ok|okay|to be honest|these days|nowadays|personally|"
+    "first_opens": r"^\W*(?:(?:well|honestly|frankly|actually|but|and|so|oh|ok|okay|to be honest|these days|"
+    r"nowadays|personally|"
     r"at heart|deep down),?\s+)*i(?:'m|'d|'ve|'ll|m)?\b",
     "other_opens": r"^\W*(?:(?:my|our|his|her|their|the|this|that|these|those|some|most|many)\s+(?!\w+\s+(?:i\b|i'))|"
     r"(?:he|she|they|people|everyone|everybody|someone|somebody|you|who)\b)",
-    "kin": r"\b(?:brother|sister|mum|mom|mother|dad|father|wife|husband|girlfriend|boyfriend|partner|son|daughter|friend|"
-    r"flatmate|roommate|boss|manager|neighbou?r|colleague|uncle|aunt|cousin|teacher|user|customer|client|author|character|"
+    "kin": r"\b(?:brother|sister|mum|mom|mother|dad|father|wife|husband|girlfriend|boyfriend|partner|son|"
+    r"daughter|friend|"
+    r"flatmate|roommate|boss|manager|neighbou?r|colleague|uncle|aunt|cousin|teacher|user|customer|client|author|"
+    r"character|"
     r"grandma|grandpa|grandmother|grandfather|kid|kids|parents|people|everyone|everybody|others)\b",
     "third": r"\b(?:he|she|they|him|her|his|hers|them|their|he's|she's|they're)\b",
-    "says": r"\b(?:says?|said|thinks?|claims?|according|reports?|tells?|told|wrote|writes|argues?|article|survey|review)\b",
-    "unlike_me": r"\b(?:i don'?t|i do not|not me|unlike me|i'm not|i am not|i can'?t|i do|i am|but me|i'm the opposite|unlike "
+    "says": r"\b(?:says?|said|thinks?|claims?|according|reports?|tells?|told|wrote|writes|argues?|article|"
+    r"survey|review)\b",
+    "unlike_me": r"\b(?:i don'?t|i do not|not me|unlike me|i'm not|i am not|i can'?t|i do|i am|but me|"
+    r"i'm the opposite|unlike "
     r"(?:my|him|her|them))\W*$|\bunlike (?:my|him|her|them|everyone)\b",
     "contrast": r",|\b(?:but|whereas|while|though|although)\b|;",
-    "question": r"\?\W*$|^\W*(?:what|who|where|when|why|how|which|is|are|do|does|did|can|could|would|will|should|has|have)\b",
-    "asks": r"^\W*(?:please\s+)?(?:write|give|make|explain|summari[sz]e|translate|list|find|create|compare|suggest|help|tell|"
-    r"show|fix|draft|describe|generate|convert|calculate|solve|proofread|rewrite|edit|check|add|recommend|plan|design)\b",
+    "question": r"\?\W*$|^\W*(?:what|who|where|when|why|how|which|is|are|do|does|did|can|could|would|will|"
+    r"should|has|have)\b",
+    "asks": r"^\W*(?:please\s+)?(?:write|give|make|explain|summari[sz]e|translate|list|find|create|compare|"
+    r"suggest|help|tell|"
+    r"show|fix|draft|describe|generate|convert|calculate|solve|proofread|rewrite|edit|check|add|recommend|plan|"
+    r"design)\b",
     "to_you": r"\b(?:you|your|please|reply|replies|answers?|response|responses|explanations?|explain)\b",
-    "used_to": r"\b(?:used to|anymore|any more|no longer|not any longer|these days|nowadays|from now on|i've become|lately|"
+    "used_to": r"\b(?:used to|anymore|any more|no longer|not any longer|these days|nowadays|from now on|"
+    r"i've become|lately|"
     r"changed my mind|stopped|as of today|by now|since then)\b",
     "if": r"\b(?:if|unless|suppose|imagine|pretend|would)\b",
     "past": r"\b(?:was|were|had|did|went|used to|yesterday|last (?:week|year|night|month))\b",
@@ -51,7 +67,164 @@ FEATURES = (*_PATTERNS, "odd_negation", "length")
 """The names of the features, in order."""
 
 _COMMON = frozenset(
-    ["i", "i'm", "i've", "i'd", "i'll", "me", "my", "mine", "myself", "you", "your", "yours", "he", "she", "it", "its", "it's", "they", "them", "their", "we", "us", "our", "the", "a", "an", "this", "that", "these", "those", "is", "are", "was", "were", "be", "been", "being", "am", "do", "does", "did", "don't", "doesn't", "didn't", "can", "can't", "could", "couldn't", "will", "won't", "would", "wouldn't", "should", "have", "has", "had", "not", "no", "never", "and", "or", "but", "so", "if", "because", "as", "of", "in", "on", "at", "to", "for", "from", "with", "without", "about", "by", "into", "over", "after", "before", "up", "down", "out", "off", "than", "then", "too", "very", "really", "just", "only", "also", "more", "most", "much", "many", "some", "any", "every", "all", "each", "other", "one", "two", "what", "who", "when", "where", "why", "how", "which", "there", "here", "please", "keep", "give", "make", "write", "tell", "show", "love", "like", "hate", "enjoy", "want", "need", "get", "got", "go", "going", "think", "know", "say", "always", "often", "sometimes", "rarely", "usually", "people", "thing", "things", "time", "day", "good", "bad", "new", "old", "long", "short", "answer", "answers", "reply", "replies", "details", "simple"]
+    [
+        "i",
+        "i'm",
+        "i've",
+        "i'd",
+        "i'll",
+        "me",
+        "my",
+        "mine",
+        "myself",
+        "you",
+        "your",
+        "yours",
+        "he",
+        "she",
+        "it",
+        "its",
+        "it's",
+        "they",
+        "them",
+        "their",
+        "we",
+        "us",
+        "our",
+        "the",
+        "a",
+        "an",
+        "this",
+        "that",
+        "these",
+        "those",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "being",
+        "am",
+        "do",
+        "does",
+        "did",
+        "don't",
+        "doesn't",
+        "didn't",
+        "can",
+        "can't",
+        "could",
+        "couldn't",
+        "will",
+        "won't",
+        "would",
+        "wouldn't",
+        "should",
+        "have",
+        "has",
+        "had",
+        "not",
+        "no",
+        "never",
+        "and",
+        "or",
+        "but",
+        "so",
+        "if",
+        "because",
+        "as",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "from",
+        "with",
+        "without",
+        "about",
+        "by",
+        "into",
+        "over",
+        "after",
+        "before",
+        "up",
+        "down",
+        "out",
+        "off",
+        "than",
+        "then",
+        "too",
+        "very",
+        "really",
+        "just",
+        "only",
+        "also",
+        "more",
+        "most",
+        "much",
+        "many",
+        "some",
+        "any",
+        "every",
+        "all",
+        "each",
+        "other",
+        "one",
+        "two",
+        "what",
+        "who",
+        "when",
+        "where",
+        "why",
+        "how",
+        "which",
+        "there",
+        "here",
+        "please",
+        "keep",
+        "give",
+        "make",
+        "write",
+        "tell",
+        "show",
+        "love",
+        "like",
+        "hate",
+        "enjoy",
+        "want",
+        "need",
+        "get",
+        "got",
+        "go",
+        "going",
+        "think",
+        "know",
+        "say",
+        "always",
+        "often",
+        "sometimes",
+        "rarely",
+        "usually",
+        "people",
+        "thing",
+        "things",
+        "time",
+        "day",
+        "good",
+        "bad",
+        "new",
+        "old",
+        "long",
+        "short",
+        "answer",
+        "answers",
+        "reply",
+        "replies",
+        "details",
+        "simple",
+    ]
 )
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from persona_align.encoder import Encoder, open_encoder
 from persona_align.inference.corpus import Example, corpus
 from persona_align.inference.head import SHIPPED, TrainedHead, claim_features, statement_key
+from persona_align.inference.poles import Poles
 from persona_align.preferences import ALIGNX, PreferenceSpace
 
 __all__ = ["Featured", "featurise", "train"]
@@ -24,6 +25,8 @@ __all__ = ["Featured", "featurise", "train"]
 Floats = NDArray[np.float32]
 _LAYERS = (6, 4, 2)
 _HIDDEN, _SIGNED, _TOPIC, _GATES = 192, 96, 96, 4
+_EXCLUDED = -30.0
+"""Added to the score of a pole that is no rival."""
 _SUBJECT = {"self": 0, "other": 1, "nothing": 2}
 
 
@@ -93,7 +96,7 @@ def train(
         report: Called with (step, loss).
     """
     import torch
-    from torch.nn import functional as F
+    from torch.nn import functional
 
     torch.manual_seed(seed)
     fixed = _fixed(featured)
@@ -111,14 +114,15 @@ def train(
         points, subject = model(x[rows], words[rows], topic[rows])
         count = 2 * episodes.drawn
         logits = model.match(points[len(anchors) :], points[: len(anchors)], torch.tensor(poles), count)
+        logits = logits + torch.tensor(episodes.rivals(space))[torch.tensor(wanted + [count] * len(idle))]
         logits = torch.cat([logits, model.none.expand(len(logits), 1)], 1)
         target = torch.tensor(wanted + [count] * len(idle))
         own = torch.arange(len(wanted))
         against = logits[own, target[own] ^ 1] - logits[own, target[own]]
         loss = (
-            F.cross_entropy(logits, target, label_smoothing=0.05)
-            + 0.7 * F.softplus(against).mean()
-            + 0.5 * F.cross_entropy(subject, subjects[rows], weight=torch.tensor([1.0, 1.5, 3.0]))
+            functional.cross_entropy(logits, target, label_smoothing=0.05)
+            + 0.7 * functional.softplus(against).mean()
+            + 0.5 * functional.cross_entropy(subject, subjects[rows], weight=torch.tensor([1.0, 1.5, 3.0]))
         )
         optimizer.zero_grad()
         loss.backward()
@@ -145,7 +149,47 @@ def _finished(
         statement_key(text): point.astype(np.float16).astype(np.float32)
         for text, point in zip(texts, points, strict=True)
     }
-    return TrainedHead(fingerprint=head.fingerprint, weights=weights, table=table)
+    weights["relevance"] = np.zeros(6, dtype=np.float32)
+    head = TrainedHead(fingerprint=head.fingerprint, weights=weights, table=table)
+    weights["relevance"] = _relevance(Poles(head, encoder, space), space)
+    return head
+
+
+def _relevance(poles: Poles, space: PreferenceSpace) -> Floats:
+    """Logistic weights that tell the dimension of a statement from others, each statement against the rest."""
+    import torch
+
+    rows = np.flatnonzero(poles.dimension_of < len(space))
+    features, _ = poles.compare(poles.points[rows], own=rows)
+    of = poles.dimension_of[rows]
+    weight = np.array([[_counts(a, b, space) for b in range(len(space))] for a in range(len(space))], dtype=np.float32)[
+        of
+    ]
+    x = torch.tensor(features.reshape(-1, features.shape[-1]))
+    y = torch.tensor((of[:, None] == np.arange(len(space))).ravel().astype(np.float32))
+    counted = torch.tensor(weight.ravel())
+    w = torch.zeros(x.shape[1] + 1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([w], max_iter=300, line_search_fn="strong_wolfe")
+
+    def loss() -> Any:
+        optimizer.zero_grad()
+        each = torch.nn.functional.binary_cross_entropy_with_logits(x @ w[:-1] + w[-1], y, reduction="none")
+        found = (each * counted).sum() / counted.sum() + 1e-5 * (w**2).sum()
+        found.backward()
+        return found
+
+    optimizer.step(loss)
+    return w.detach().numpy().astype(np.float16).astype(np.float32)
+
+
+def _counts(a: int, b: int, space: PreferenceSpace) -> float:
+    """Whether a statement of dimension a is an example of not meaning dimension b."""
+    first, second = space.dimensions[a], space.dimensions[b]
+    if first.sensitive or second.sensitive or not second.high_statements:
+        return 0.0
+    if a != b and first.family != second.family and frozenset((first.family, second.family)) in _TOGETHER:
+        return 0.0
+    return 1.0
 
 
 def _fixed(featured: Featured) -> dict[str, Floats]:
@@ -178,7 +222,7 @@ def _topic(layers: NDArray[np.float16], fixed: dict[str, Floats]) -> Floats:
 def _Model(inputs: int, words: int, width: int) -> Any:  # noqa: N802 - builds a class whose base is imported late
     import torch
     from torch import nn
-    from torch.nn import functional as F
+    from torch.nn import functional
 
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -196,11 +240,11 @@ def _Model(inputs: int, words: int, width: int) -> Any:  # noqa: N802 - builds a
             self.drop = nn.Dropout(0.4)
 
         def forward(self, x: Any, words: Any, topic: Any) -> Any:
-            h = F.gelu(self.first(torch.cat([self.drop(x), 2 * words], -1)), approximate="tanh")
+            h = functional.gelu(self.first(torch.cat([self.drop(x), 2 * words], -1)), approximate="tanh")
             h = self.drop(h)
             signed = torch.einsum("nk,nd,kdz->nz", torch.tanh(self.gate(h)), x[:, :width], self.mix) + 0.5 * self.out(h)
             scale = (0.5 * self.sharpness).exp()
-            signed = F.normalize(signed, dim=-1) * (1 - 2 * words[:, -1:]) * scale[0]
+            signed = functional.normalize(signed, dim=-1) * (1 - 2 * words[:, -1:]) * scale[0]
             return torch.cat([topic * scale[1], signed], -1), self.subject(h)
 
         def match(self, queries: Any, anchors: Any, poles: Any, count: int) -> Any:
@@ -211,12 +255,11 @@ def _Model(inputs: int, words: int, width: int) -> Any:  # noqa: N802 - builds a
             return (((scaled - top).exp() @ member / member.sum(0) + 1e-9).log() + top) / self.beta.exp()
 
         def export(self) -> dict[str, Floats]:
-            found = {
-                "in": self.first.weight.T, "in_bias": self.first.bias, "gate": self.gate.weight.T, "gate_bias": self.gate.bias,
-                "mix": self.mix, "out": self.out.weight.T, "out_bias": self.out.bias, "subject": self.subject.weight.T,
-                "subject_bias": self.subject.bias, "sharpness": (0.5 * self.sharpness).exp(), "beta": self.beta.exp()[None],
-                "none": self.none[None],
-            }  # fmt: skip
+            linear = {"in": self.first, "gate": self.gate, "out": self.out, "subject": self.subject}
+            found = {name: layer.weight.T for name, layer in linear.items()}
+            found |= {f"{name}_bias": layer.bias for name, layer in linear.items()}
+            found |= {"mix": self.mix, "sharpness": (0.5 * self.sharpness).exp()}
+            found |= {"beta": self.beta.exp()[None], "none": self.none[None]}
             return {name: value.detach().numpy().astype(np.float32) for name, value in found.items()}
 
     return Model()
@@ -243,6 +286,14 @@ class _Episodes:
         self._other = [name for name in names if "/" in name]
         self._batch = batch
         self.drawn = 0
+        self._names: list[str] = []
+
+    def rivals(self, space: PreferenceSpace) -> Floats:
+        """Shape [poles + 1, poles]: 0 where two drawn poles exclude each other, very low where a claim may mean both."""
+        kinds = [_kind(name, space) for name in self._names]
+        both = np.array([[frozenset((a, b)) in _TOGETHER and a != b for b in kinds] for a in kinds])
+        grid = np.where(np.repeat(np.repeat(both, 2, 0), 2, 1), _EXCLUDED, 0.0)
+        return np.concatenate([grid, np.zeros((1, grid.shape[1]))]).astype(np.float32)
 
     def draw(self) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
         """Rows that stand for poles, their poles, rows to be read, their poles, rows that say nothing."""
@@ -250,6 +301,7 @@ class _Episodes:
         names = rng.sample(self._own, min(self._batch * 3 // 5, len(self._own)))
         names += rng.sample(self._other, min(self._batch - len(names), len(self._other)))
         self.drawn = len(names)
+        self._names = names
         anchors: list[int] = []
         poles: list[int] = []
         queries: list[int] = []
@@ -265,6 +317,30 @@ class _Episodes:
                 queries += read
                 wanted += [label] * len(read)
         return anchors, poles, queries, wanted, rng.sample(self._idle, min(64, len(self._idle)))
+
+
+_TOGETHER = frozenset(
+    frozenset(pair)
+    for pair in (
+        ("dispositional", "psychological_needs"),
+        ("dispositional", "life_style"),
+        ("psychological_needs", "life_style"),
+        ("dispositional", "trait"),
+        ("psychological_needs", "trait"),
+        ("life_style", "trait"),
+        ("interests", "thing"),
+        ("response_quality", "style"),
+        ("life_style", "style"),
+        ("trait", "thing"),
+    )
+)
+"""Families of which one claim may mean a dimension each, so that neither is wrong where the other is right."""
+
+
+def _kind(name: str, space: PreferenceSpace) -> str:
+    if name in space:
+        return space[name].family
+    return {"traits": "trait", "habits": "trait"}.get(name.split("/")[0], name.split("/")[0])
 
 
 def _stopped(text: str) -> str:

@@ -39,20 +39,25 @@ _QUOTES = (
     re.compile(r"\{[^{}]*:[^{}]*\}", re.DOTALL),
 )
 _PASTED = re.compile(
-    r"\b(?:translate|summari[sz]e|proofread|rewrite|rephrase|paraphrase|edit|correct|fix|improve|shorten|review|analy[sz]e|classify|"
-    r"check|continue|here(?:'s| is| are)|this is|following|below|text|article|document|email|letter|essay|story|bio|biography|"
-    r"message|review|transcript|poem|paragraph|prompt|passage|excerpt|abstract|log|lyrics|post|profile)\b[^\n.!?]{0,80}:",
+    r"\b(?:translate|summari[sz]e|proofread|rewrite|rephrase|paraphrase|edit|correct|fix|improve|shorten|review|"
+    r"analy[sz]e|classify|"
+    r"check|continue|here(?:'s| is| are)|this is|following|below|text|article|document|email|letter|essay|story|"
+    r"bio|biography|"
+    r"message|review|transcript|poem|paragraph|prompt|passage|excerpt|abstract|log|lyrics|post|"
+    r"profile)\b[^\n.!?]{0,80}:",
     re.IGNORECASE,
 )
 _DIVIDER = re.compile(r"(?m)^\s*(?:-{3,}|={3,}|\*{3,}|_{3,})\s*$")
 _WORD = re.compile(r"\w+(?:'\w+)?")
 _SHORT_ANSWER = re.compile(
-    r"^\W*(?:no|nope|nah|not|never|yes|yeah|yep|absolutely|definitely|certainly|sure|always|hardly|rarely|as if|heck|hell|"
+    r"^\W*(?:no|nope|nah|not|never|yes|yeah|yep|absolutely|definitely|certainly|sure|always|hardly|rarely|as if|"
+    r"heck|hell|"
     r"love|hate|i (?:do|don't|am|am not|can't|wish|guess so|doubt it)|i'm not|you bet|of course|guilty|so)\b",
     re.IGNORECASE,
 )
 _ELLIPSIS = re.compile(
-    r"^\W*(?:(?:but|and|well|personally|me)\W+)*(?:i (?:do|don't|am|am not|can't|can|never did|didn't)|i'm not|not me)\W*$",
+    r"^\W*(?:(?:but|and|well|personally|me)\W+)*(?:i (?:do|don't|am|am not|can't|can|never did|didn't)|i'm not|"
+    r"not me)\W*$",
     re.IGNORECASE,
 )
 
