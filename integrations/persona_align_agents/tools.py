@@ -1,6 +1,7 @@
 """Tools with which an agent may remember, tell and forget, each on the user's own word."""
 
 import json
+from typing import Any
 
 from langchain.tools import ToolRuntime
 from langchain_core.messages import HumanMessage
@@ -23,7 +24,7 @@ def persona_tools(aligner: PersonaAligner) -> list[BaseTool]:
     """
 
     @tool
-    def remember_preference(quote: str, runtime: ToolRuntime) -> str:
+    def remember_preference(quote: str, runtime: ToolRuntime[Any, Any]) -> str:
         """Remember a lasting preference of the user. `quote` must be the user's own words, copied exactly."""
         user_id = user_of(runtime)
         said = " ".join(quote.split())
@@ -33,7 +34,7 @@ def persona_tools(aligner: PersonaAligner) -> list[BaseTool]:
         return f'Remembered: "{said}"'
 
     @tool
-    def what_do_you_know_about_me(runtime: ToolRuntime) -> str:
+    def what_do_you_know_about_me(runtime: ToolRuntime[Any, Any]) -> str:
         """Tell what is known of the user's preferences, each with the sentence that it rests on."""
         user_id = user_of(runtime)
         known = []
@@ -50,7 +51,7 @@ def persona_tools(aligner: PersonaAligner) -> list[BaseTool]:
         return json.dumps(known, ensure_ascii=False) if known else "Nothing is known of this user yet."
 
     @tool
-    def forget_me(runtime: ToolRuntime) -> str:
+    def forget_me(runtime: ToolRuntime[Any, Any]) -> str:
         """Erase everything known of the user. Works only when the user's last message says "forget me"."""
         user_id = user_of(runtime)
         texts = _human_texts(runtime)
@@ -62,5 +63,5 @@ def persona_tools(aligner: PersonaAligner) -> list[BaseTool]:
     return [remember_preference, what_do_you_know_about_me, forget_me]
 
 
-def _human_texts(runtime: ToolRuntime) -> list[str]:
+def _human_texts(runtime: ToolRuntime[Any, Any]) -> list[str]:
     return [str(message.text) for message in runtime.state["messages"] if isinstance(message, HumanMessage)]
