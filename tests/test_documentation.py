@@ -1,5 +1,6 @@
 """Every code block and every command that the documentation shows is run."""
 
+import json
 import re
 import shlex
 import tomllib
@@ -77,3 +78,22 @@ def test_commands_run(page, tmp_path, monkeypatch):
             assert set(re.findall(r"[\w-]+", "".join(re.findall(r"\[(.*?)\]", command)))) <= extras, command
         else:
             assert first in {"git", "cd"}, f"no test runs {command!r}"
+
+
+def test_the_readmes_table_is_what_was_measured():
+    from benchmarks.table import BEGIN, END, table
+
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip()
+    assert shown == table(), "run `python -m benchmarks.table`"
+
+
+def test_every_result_names_where_it_was_measured():
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        assert {"date", "seed", "machine", "versions", "results"} <= report.keys(), path.name
+
+
+def test_every_picture_that_a_page_shows_exists():
+    for page in PAGES:
+        for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / picture).exists(), f"{name(page)}: {picture}"
