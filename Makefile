@@ -29,7 +29,10 @@ types: $(VENV)/.dev  ## Check types, strictly
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev  ## Measure, and write benchmarks/results/*.json
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/[a-z]*.py; do \
+	  name=$$(basename $$script .py); [ $$name = table ] || { echo "== $$name"; $(BIN)/python -m benchmarks.$$name; } || exit 1; \
+	done
+	$(BIN)/python -m benchmarks.table
 
 browser:  ## Install Debian's chromium for the tests of the page
 	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium)

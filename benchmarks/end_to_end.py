@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import _report
 import chromadb
 import numpy as np
 
+from benchmarks import _report
 from persona_align import PersonaAligner, Turn
 from persona_align.preferences import ALIGNX
 
@@ -105,7 +105,11 @@ def reading(folder: Path, turns: int, users: int, repeats: int) -> dict[str, flo
 
 def demo() -> dict[str, float]:
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "persona_align.cli", "demo", "--json"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-c", "from persona_align.cli import main; main()", "demo", "--json"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {"seconds": round(time.perf_counter() - began, 2), "peak_memory_mib": round(peak, 1)}
 
