@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 from persona_align.errors import StoreUnavailableError
 from persona_align.memory.folder import Folder, remove, sync_folder, sync_tree, unavailable
 from persona_align.memory.pool import OPEN_BYTES, ShardPool
+from persona_align.memory.recovery import Recovery, salvage
 from persona_align.memory.rows import Row, user_key
-from persona_align.memory.shard import Shard, open_folder
+from persona_align.memory.shard import Shard, batches, open_folder
 
 __all__ = ["Embedded", "Submission"]
 
 LANE_BITS = 4
+"""A new folder starts with up to 16 shards, each with a lane of writes."""
 SPLIT_AT = 20_000
 """A shard with more rows is split; erasing copies at most about as many."""
 
@@ -40,11 +42,11 @@ class Embedded:
         open_bytes: Bytes of index that may be open at once.
     """
 
-    lanes = 1 << LANE_BITS
-
     def __init__(self, folder: Folder, *, split_at: int = SPLIT_AT, open_bytes: int = OPEN_BYTES) -> None:
         self.folder = folder
         self.split_at = split_at
+        self._lane_bits = int(folder.manifest["lane_bits"])
+        self.lanes = 1 << self._lane_bits
         self.pool = ShardPool(folder.shards, most_bytes=open_bytes)
         self._signed: set[str] = set()
         self._rows: dict[str, int] = {}
@@ -53,7 +55,7 @@ class Embedded:
 
     def lane(self, user_id: str) -> int:
         """Which lane writes a user's records."""
-        return int(user_key(user_id)[0], 16)
+        return int(user_key(user_id)[:2], 16) >> (8 - self._lane_bits)
 
     def token(self, user_id: str) -> str:  # noqa: ARG002  # one process holds the folder: nobody else changes it
         """What changes when another process writes to a user: nothing."""
@@ -111,6 +113,7 @@ class Embedded:
             The folders that hold the survivors.
         """
         prefix = self.locate(user_id)
+        self._discard_damaged(prefix)
         with self.lease(user_id) as shard:
             if shard is None or (not ids and shard.signature(user_id) is None):
                 return []
@@ -143,6 +146,32 @@ class Embedded:
                 self.rebuild(prefix, without=ids, without_users=[] if left or not intent["everything"] else [user_id])
             self.folder.end(intent["file"])
 
+    def recover(self, user_id: str) -> Recovery | None:
+        """Replace a user's damaged shard by what can still be read of it; the caller holds the lane.
+
+        The damaged folder is kept under `damaged/`, until somebody who may be in it is forgotten.
+        """
+        prefix = self.locate(user_id)
+        name = self.folder.manifest["shards"].get(prefix)
+        if name is None:
+            return None
+        self.pool.retire(name)
+        rows, recovery = salvage(self.folder.shards / name, int(self.folder.manifest["dimension"]))
+        new_name = f"{prefix}-{uuid.uuid4().hex[:12]}"
+        shard = open_folder(self.folder.shards / new_name, create=True)
+        try:
+            for part in batches(rows, shard.limit):
+                shard.add(part)
+            shard.sign({row.metadata["user_id"]: {} for row in rows})
+        finally:
+            shard.close()
+        sync_tree(self.folder.shards / new_name)
+        self.folder.set_aside(name)
+        self.folder.switch(prefix, {prefix: new_name})
+        with suppress(OSError):
+            remove(self.folder.shards / name)
+        return recovery
+
     def users(self) -> Iterator[str]:
         """Everybody who has records."""
         for prefix in sorted(self.folder.manifest["shards"]):
@@ -159,7 +188,9 @@ class Embedded:
         """The bit prefix of the shard that holds, or would hold, a user."""
         bits = f"{int(user_key(user_id), 16):0128b}"
         shards = self.folder.manifest["shards"]
-        return next((bits[:n] for n in range(LANE_BITS, len(bits)) if bits[:n] in shards), bits[:LANE_BITS])
+        return next(
+            (bits[:n] for n in range(self._lane_bits, len(bits)) if bits[:n] in shards), bits[: self._lane_bits]
+        )
 
     def lease(self, user_id: str) -> AbstractContextManager[Shard | None]:
         """The shard of a user, kept open while in use; None if there is none yet."""
@@ -221,6 +252,11 @@ class Embedded:
         except OSError as error:
             raise unavailable(self.folder.path, error) from error
         return left_out
+
+    def _discard_damaged(self, prefix: str) -> None:
+        for folder in self.folder.damaged():
+            if folder.name.startswith(prefix[: self._lane_bits]):
+                remove(folder)
 
     def _write_shard(self, prefix: str, submissions: Sequence[Submission]) -> None:
         if prefix not in self.folder.manifest["shards"]:

@@ -23,7 +23,8 @@ class Folder:
     """A data folder, held by one process at a time.
 
     Beside `manifest.json` it has `shards/` (one Chroma folder each, those that the manifest names), `intents/`
-    (erasures and large writes that are under way, to be finished or undone by the next process) and `clock`.
+    (erasures and large writes that are under way, to be finished or undone by the next process), `clock`, and
+    `damaged/` if a shard had to be recovered.
 
     Args:
         path: The folder; made if it does not exist.
@@ -107,6 +108,21 @@ class Folder:
                 remove(folder)
         for leftover in self.path.rglob("*.part"):
             leftover.unlink(missing_ok=True)
+
+    def set_aside(self, name: str) -> None:
+        """Keep a damaged shard under `damaged/`."""
+        source, target = self.shards / name, self.path / "damaged" / name
+        try:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            if source.exists():
+                shutil.copytree(source, target, dirs_exist_ok=True)
+        except OSError as error:
+            raise unavailable(self.path, error) from error
+
+    def damaged(self) -> list[Path]:
+        """The shards that were put aside."""
+        folder = self.path / "damaged"
+        return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def release(self) -> None:
         """Let another process have it."""
@@ -245,5 +261,5 @@ def sync_folder(folder: Path) -> None:
 
 
 def _strangers(path: Path) -> str:
-    ours = {"lock", "clock", "shards", "intents", "manifest.json.part"}
+    ours = {"lock", "clock", "shards", "intents", "damaged", "manifest.json.part"}
     return next((child.name for child in sorted(path.iterdir()) if child.name not in ours), "")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from persona_align.errors import StoreUnavailableError
 from persona_align.memory.shard import Shard, open_folder
 
 __all__ = ["OPEN_BYTES", "ShardPool"]
@@ -24,6 +25,12 @@ class _Slot:
         self.shard: Shard | None = None
         self.leases = 0
         self.bytes = 0
+        self.failed = False
+
+    def close(self) -> None:
+        if self.shard is not None:
+            self.shard.close()
+            self.shard = None
 
 
 class ShardPool:
@@ -49,6 +56,9 @@ class ShardPool:
     def lease(self, find: Callable[[], str | None]) -> Iterator[Shard | None]:
         """The shard of the folder name that `find` gives, kept open while in use; None if it gives none.
 
+        After a failure the shard is closed and opened anew: a Chroma client whose transaction failed, for instance
+        on a full disk, may wait for its own lock for ever.
+
         Raises:
             StoreUnavailableError: It cannot be opened.
         """
@@ -56,6 +66,9 @@ class ShardPool:
             self._changed
         ):  # found under the lock: a shard that is being replaced is not taken away before it is leased
             name = find()
+            while name is not None and name in self._slots and self._slots[name].failed:
+                self._changed.wait()
+                name = find()
             slot = None if name is None else self._slots.setdefault(name, _Slot())
             if slot is not None and name is not None:
                 slot.leases += 1
@@ -69,11 +82,15 @@ class ShardPool:
                     slot.shard = open_folder(self._folder / name)
                     slot.bytes = _index_bytes(self._folder / name)
             yield slot.shard
+        except StoreUnavailableError:
+            slot.failed = True
+            raise
         finally:
             with self._changed:
                 slot.leases -= 1
-                if slot.shard is None and slot.leases == 0 and self._slots.get(name) is slot:
+                if slot.leases == 0 and (slot.shard is None or slot.failed) and self._slots.get(name) is slot:
                     del self._slots[name]
+                    slot.close()
                 self._evict()
                 self._changed.notify_all()
 
@@ -93,16 +110,13 @@ class ShardPool:
                 return
             self._changed.wait_for(lambda: slot.leases == 0)
             self._slots.pop(name, None)
-            if slot.shard is not None:
-                slot.shard.close()
-                slot.shard = None
+            slot.close()
 
     def close(self) -> None:
         """Close all of them."""
         with self._changed:
             for slot in self._slots.values():
-                if slot.shard is not None:
-                    slot.shard.close()
+                slot.close()
             self._slots.clear()
 
     def _evict(self) -> None:
@@ -113,8 +127,7 @@ class ShardPool:
             if slot.leases == 0 and slot.shard is not None:
                 del self._slots[name]
                 held -= slot.bytes
-                slot.shard.close()
-                slot.shard = None
+                slot.close()
 
 
 def _index_bytes(path: Path) -> int:

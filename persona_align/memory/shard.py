@@ -13,10 +13,12 @@ from persona_align.errors import StoreUnavailableError
 from persona_align.memory.index_files import clear_unused
 from persona_align.memory.rows import Row, user_key
 
-__all__ = ["Shard", "batches", "open_folder", "translated"]
+__all__ = ["DamagedShardError", "Shard", "batches", "open_folder", "translated"]
 
 PAGE = 1000
 """How many rows are read from Chroma at once."""
+MOST_ROWS = 4000
+"""How many rows are written in one transaction at most."""
 _HNSW = {"space": "l2", "sync_threshold": 1000, "batch_size": 100, "max_neighbors": 16, "ef_construction": 64}
 _T = TypeVar("_T")
 
@@ -27,17 +29,29 @@ def open_folder(path: Path, *, create: bool = False) -> "Shard":
     Raises:
         StoreUnavailableError: Chroma cannot open it.
     """
-    import chromadb
-
     with translated():
         if not create:
             clear_unused(path)
-        client: Any = chromadb.PersistentClient(str(path), settings=settings())
+        client = _client(path)
         try:
             return Shard(client, "records", "users", create=create, path=path)
         except BaseException:
             client.close()
             raise
+
+
+def _client(path: Path) -> Any:
+    import chromadb
+    from chromadb.api.shared_system_client import SharedSystemClient
+
+    try:
+        return chromadb.PersistentClient(str(path), settings=settings())
+    except Exception as error:
+        # Chroma keeps what failed to start and would hand it out again; its own error hides the one that matters
+        SharedSystemClient._identifier_to_system.pop(str(path), None)
+        SharedSystemClient._identifier_to_refcount.pop(str(path), None)
+        first = error.__context__ if isinstance(error, AttributeError) else None
+        raise first or error from None
 
 
 def settings(**more: Any) -> Any:
@@ -69,7 +83,7 @@ class Shard:
         else:
             self.records = client.get_collection(records, embedding_function=None)
             self.users = client.get_collection(users, embedding_function=None)
-        self.limit = min(int(client.get_max_batch_size()), 4000)
+        self.limit = min(int(client.get_max_batch_size()), MOST_ROWS)
 
     def close(self) -> None:
         """Release the client's files and threads."""

@@ -1,16 +1,15 @@
 """Memory: append, read, and erase what users did, in a folder, on a Chroma server, or in private."""
 
+import logging
 import os
-import shutil
-import tempfile
 import time
 import uuid
 import weakref
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from numpy.typing import NDArray
 
@@ -25,17 +24,20 @@ from persona_align.memory.commit import Lane
 from persona_align.memory.embedded import Embedded, Submission
 from persona_align.memory.entry import Entry
 from persona_align.memory.erasure import Receipt, chosen_records, erase
-from persona_align.memory.folder import Folder
 from persona_align.memory.history import History, HistoryCache, Timeline
+from persona_align.memory.opening import close_backend, open_backend
+from persona_align.memory.recovery import Recovery
 from persona_align.memory.rows import entry_of, numbers_of, row_id, row_of, user_key
-from persona_align.memory.server import Server, check_url
+from persona_align.memory.server import Server
+from persona_align.memory.shard import DamagedShardError
 
 __all__ = ["History", "Memory", "check_user"]
 
-PRIVATE = "persona-align-private-"
 SLACK = 100
 """A user's surplus beyond the cap is erased when there are this many more than twice as many records."""
 _MOST_REVISIONS = 100_000
+_LOG = logging.getLogger("persona_align.memory")
+_T = TypeVar("_T")
 
 
 class Memory:
@@ -64,6 +66,8 @@ class Memory:
         self.dimension = dimension
         self.retention = retention
         self.max_records = max_records
+        self.recovered: list[Recovery] = []
+        """What became of shards that were found damaged."""
         self._clock = clock
         self._lanes = [Lane(backend.write, lambda item: len(item.rows)) for _ in range(backend.lanes)]
         self._cache = HistoryCache()
@@ -73,7 +77,7 @@ class Memory:
         self._nonce = uuid.uuid4().hex[:12]
         self._process = os.getpid()
         self._closed = False
-        self._finalizer = weakref.finalize(self, _close, backend, private, self._process)
+        self._finalizer = weakref.finalize(self, close_backend, backend, private, self._process)
 
     @classmethod
     def open(
@@ -107,34 +111,14 @@ class Memory:
                 "Give a positive duration and at least 1 record, or None.",
             )
         made_with = {"encoder": encoder, "dimension": dimension, "space": space}
-        backend: Embedded | Server
-        if isinstance(path, str) and path.lower().startswith(("http://", "https://")):
-            check_url(path)
-            backend = Server(path)
-            try:
-                manifest = backend.manifest({"format": 1, **made_with})
-                _check_made_with(path, manifest, made_with)
-                if manifest.get("space") != space:
-                    backend.update_manifest({**manifest, "space": space})
-            except BaseException:
-                backend.close()
-                raise
-            clock = Clock()
-        else:
-            folder = Folder(_private() if path is None else Path(path))
-            try:
-                backend = _open_folder(folder, made_with)
-                clock = Clock(folder.read_clock(), folder.write_clock)
-            except BaseException:
-                folder.release()
-                raise
+        backend, clock, private = open_backend(path, made_with)
         return cls(
             backend,
             dimension=dimension,
             clock=clock,
             retention=retention,
             max_records=max_records,
-            private=folder.path if path is None else None,
+            private=private,
         )
 
     def append(self, user_id: str, entries: Sequence[Entry]) -> list[str]:
@@ -166,7 +150,7 @@ class Memory:
         if arrived:
             rows = [row_of(user_id, entry, seq) for seq, entry in arrived.values()]
             try:
-                self._lane(user_id).submit(Submission(user_id, rows))
+                self._healed(user_id, lambda: self._lane(user_id).submit(Submission(user_id, rows)))
             except BaseException:
                 self._changed(user_id)  # it may have been written in part
                 raise
@@ -179,7 +163,7 @@ class Memory:
         """Which of some record ids of a user are kept already."""
         self._check(user_id)
         rows = {row_id(user_id, record): record for record in ids}
-        return {rows[key] for key in self.backend.known(user_id, list(rows))}
+        return {rows[key] for key in self._healed(user_id, lambda: self.backend.known(user_id, list(rows)))}
 
     def history(self, user_id: str) -> History:
         """Everything that is kept about a user, in the order of time; empty for an unknown one."""
@@ -203,7 +187,7 @@ class Memory:
         self._check(user_id)
         metadatas = {row_id(user_id, record): numbers_of(*given) for record, given in numbers.items()}
         with self._lane(user_id).lock:
-            known = self.backend.known(user_id, list(metadatas))
+            known = self._healed(user_id, lambda: self.backend.known(user_id, list(metadatas)))
             self.backend.update(user_id, {key: fields for key, fields in metadatas.items() if key in known})
             self._changed(user_id)
 
@@ -235,7 +219,7 @@ class Memory:
                 chosen = list(record_ids)
             rows = None if chosen is None else [row_id(user_id, record) for record in chosen]
             try:
-                return erase(self.backend, user_id, rows, self._clock.tick())
+                return self._healed(user_id, lambda: erase(self.backend, user_id, rows, self._clock.tick()))
             finally:
                 self._changed(user_id)
 
@@ -279,6 +263,34 @@ class Memory:
         if self._closed:
             raise StoreUnavailableError("This memory is closed.", "Open it again.")
 
+    def _healed(self, user_id: str, call: Callable[[], _T]) -> _T:
+        """Call; when the user's shard turns out to be damaged, recover what can be read of it and call again."""
+        try:
+            return call()
+        except DamagedShardError as damage:
+            if not isinstance(self.backend, Embedded):
+                raise
+            with self._lane(user_id).lock:
+                try:
+                    return call()  # another thread may have been first
+                except DamagedShardError:
+                    recovery = self.backend.recover(user_id)
+                self._floor = self._writes = self._writes + 1
+                self._revisions.clear()
+                self._cache.clear()
+            if recovery is None:
+                raise
+            _LOG.warning(
+                "A shard of the memory was damaged (%s): %d records were recovered, %d of them without their "
+                "embedding (run `persona-align reembed`); %d database rows could not be read.",
+                damage.message,
+                recovery.records,
+                recovery.without_embedding,
+                recovery.unreadable,
+            )
+            self.recovered.append(recovery)
+            return call()
+
     def _lane(self, user_id: str) -> Lane[Submission]:
         return self._lanes[self.backend.lane(user_id)]
 
@@ -306,8 +318,8 @@ class Memory:
     def _timeline(self, user_id: str, revision: Hashable) -> Timeline:
         timeline = self._cache.get(user_id, revision)
         if timeline is None:
-            rows = (row for batch in self.backend.read(user_id) for row in batch)
-            timeline = Timeline(self.dimension, map(entry_of, rows))
+            batches = self._healed(user_id, lambda: list(self.backend.read(user_id)))
+            timeline = Timeline(self.dimension, (entry_of(row) for rows in batches for row in rows))
             if timeline.last_seq:
                 self._clock.observe(timeline.last_seq)
             with self._cache.lock:
@@ -360,55 +372,3 @@ def _dated(entry: Entry, at: datetime) -> Entry:
     if entry.record.at is not None:
         return entry
     return Entry(record=entry.record.dated(at), embedding=entry.embedding, numbers=entry.numbers, version=entry.version)
-
-
-def _open_folder(folder: Folder, made_with: dict[str, Any]) -> Embedded:
-    if folder.is_new:
-        folder.update({**made_with, "shards": {}})
-    else:
-        _check_made_with(str(folder.path), folder.manifest, made_with)
-        if folder.manifest["space"] != made_with["space"]:
-            folder.update({"space": made_with["space"]})
-    folder.sweep()
-    backend = Embedded(folder)
-    try:
-        backend.resume()
-    except BaseException:
-        backend.close()
-        raise
-    return backend
-
-
-def _check_made_with(where: str, manifest: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
-    if manifest.get("format") != 1:
-        raise IncompatibleStoreError(
-            f"The memory at {where} has format {manifest.get('format')!r}, which this version does not read.",
-            "Update with `pip install --upgrade persona-align`.",
-        )
-    if (manifest.get("encoder"), manifest.get("dimension")) != (made_with["encoder"], made_with["dimension"]):
-        raise IncompatibleStoreError(
-            f"The memory at {where} was made with the encoder {manifest.get('encoder')} "
-            f"({manifest.get('dimension')} dimensions), and the one given is {made_with['encoder']} "
-            f"({made_with['dimension']} dimensions).",
-            "Open it with the encoder it was made with, or re-embed it: `persona-align reembed`.",
-        )
-
-
-def _private() -> Path:
-    """A temporary folder; what earlier processes could not remove because they were killed goes first."""
-    for leftover in Path(tempfile.gettempdir()).glob(PRIVATE + "*"):
-        try:
-            if leftover.stat().st_uid == os.getuid() and time.time() - leftover.stat().st_mtime > 60:
-                Folder(leftover).release()
-                shutil.rmtree(leftover, ignore_errors=True)
-        except (StoreUnavailableError, IncompatibleStoreError, OSError):
-            continue
-    return Path(tempfile.mkdtemp(prefix=PRIVATE))
-
-
-def _close(backend: Embedded | Server, private: Path | None, process: int) -> None:
-    if os.getpid() != process:
-        return
-    backend.close()
-    if private is not None:
-        shutil.rmtree(private, ignore_errors=True)
