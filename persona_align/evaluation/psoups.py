@@ -29,7 +29,7 @@ def run(
     *,
     encoder: Any = None,
     seed: int = 0,
-    model: str | None = None,
+    model: Any = None,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def run(
         data: The folder of benchmark data, its psoups folder, or one file of cases.
         encoder: Any encoder that `open_encoder` takes.
         seed: Of the bootstrap, of the baseline by chance and of the choice of other users.
-        model: A hub name or folder: adds the arms of a language model.
+        model: A hub name, a folder, "demo" or a ChatTransformers: adds the arms of a language model.
         limit: Only so many cases of each file, drawn by the seed.
         progress: Called with (done, all) texts while they are encoded.
 
