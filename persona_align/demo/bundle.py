@@ -33,9 +33,19 @@ def load(folder: Path | str | None = None) -> tuple[Any, Any]:
     _check_files(place)
     _check_tokenizer(place)
     import torch
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from safetensors.torch import load_file
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    model: Any = LlamaForCausalLM.from_pretrained(place, dtype=torch.float32, local_files_only=True)
+    config = LlamaConfig.from_pretrained(place, local_files_only=True)
+    weights = {name: tensor.float() for name, tensor in load_file(place / "model.safetensors").items()}
+    # Built directly: from_pretrained draws a progress bar. A new model is drawn at random, which the caller's random
+    # numbers must not notice.
+    with torch.random.fork_rng(devices=[]):
+        model: Any = LlamaForCausalLM(config)
+    model.load_state_dict(weights, strict=False)
+    model.tie_weights()
+    model.generation_config = GenerationConfig.from_pretrained(place, local_files_only=True)
+    model.config.name_or_path = "persona-align-demo"
     tokenizer = PreTrainedTokenizerFast.from_pretrained(place, local_files_only=True)
     return model.eval(), tokenizer
 

@@ -109,7 +109,9 @@ def train(
     encoder = Encoder(tokenizer)
     learner = Learner(new_model(len(tokenizer), seed=seed), letters=encoder.letters, steps=steps)
     setting = {"seed": seed, "tokens": tokens, "statements": len(asked), "calibrated_on": calibrated_on}
-    history = _resume(runs / "checkpoint.pt", learner, setting)
+    history, plans = _resume(runs / "checkpoint.pt", learner, setting)
+    if not export_only and (not plans or plans[-1][1] != steps):
+        plans.append([learner.step, steps])
     with Progress(runs / "log.jsonl", history, steps=steps, leads=team.rank == 0) as progress:
         chats = team.own(chat_batches(encoder, tokens=tokens, seed=seed, skip=learner.chats_seen))
         sheets = team.own(sheet_batches(encoder, population, asked, tokens=tokens, seed=seed, skip=learner.sheets_seen))
@@ -121,11 +123,11 @@ def train(
             losses = learner.learn(list(islice(chats, each)), few_sheets, team)
             progress.add(learner.step, losses, seconds=time.monotonic() - started)
             if team.rank == 0 and (learner.step % save_every == 0 or learner.step == steps):
-                kept = {"setting": json.dumps(setting), "log": json.dumps(progress.history)}
-                learner.save(runs / "checkpoint.pt", kept)
+                kept = {"setting": setting, "log": progress.history, "plans": plans}
+                learner.save(runs / "checkpoint.pt", {name: json.dumps(value) for name, value in kept.items()})
     team.leave()
     if team.rank == 0:
-        _export(learner, tokenizer, progress.history, setting, export)
+        _export(learner, tokenizer, {**setting, "plans": plans, "loss": progress.history}, export)
 
 
 def _together(options: argparse.Namespace) -> None:
@@ -172,19 +174,20 @@ def _tokenizer(runs: Path, asked: list[Statement], seed: int) -> Any:
     return tokenizer
 
 
-def _resume(path: Path, learner: Learner, setting: dict[str, int]) -> list[dict[str, float]]:
+def _resume(path: Path, learner: Learner, setting: dict[str, int]) -> tuple[list[dict[str, float]], list[list[int]]]:
+    """The losses so far, and from which step on how many steps were planned."""
     if not path.exists():
-        return []
+        return [], []
     extra = learner.load(path)
     if json.loads(extra["setting"]) != setting:
         raise PersonaAlignError(
             f"{path} was made with {extra['setting']}, not with {json.dumps(setting)}.",
             "Name another folder with --runs, or use the same seed and files.",
         )
-    return list(json.loads(extra["log"]))
+    return list(json.loads(extra["log"])), list(json.loads(extra.get("plans", "[]")))
 
 
-def _export(learner: Learner, tokenizer: Any, history: list[Any], setting: dict[str, int], folder: Path) -> None:
+def _export(learner: Learner, tokenizer: Any, facts: dict[str, Any], folder: Path) -> None:
     rng = random.Random(0)
     lengths = [len(chat(rng).messages) for _ in range(1000)]
     export(
@@ -192,12 +195,11 @@ def _export(learner: Learner, tokenizer: Any, history: list[Any], setting: dict[
         tokenizer,
         folder,
         {
-            **setting,
+            **facts,
             "steps": learner.step,
             "chat_batches": learner.chats_seen,
             "sheet_batches": learner.sheets_seen,
             "messages_per_chat": round(float(np.mean(lengths)), 2),
-            "loss": history,
         },
     )
 

@@ -34,6 +34,7 @@ def export(learner: Learner, tokenizer: Any, folder: Path, facts: dict[str, Any]
     # The output embedding is the input embedding; only one is kept.
     weights = {n: p.to(torch.float16).contiguous() for n, p in learner.average.items() if n != "lm_head.weight"}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt", "tokenizer": belongs})
+    (folder / "model.safetensors").chmod(0o644)
     training = _training(learner, facts)
     (folder / "training.json").write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
     (folder / "loss.svg").write_text(loss_plot(training["loss"]), encoding="utf-8")
@@ -67,6 +68,7 @@ def _training(learner: Learner, facts: dict[str, Any]) -> dict[str, Any]:
 def _card(training: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in training["versions"].items())
     last = training["loss"][-1] if training["loss"] else {}
+    losses = ", ".join(f"{name} {value}" for name, value in last.items() if name != "step")
     step_tokens = training["tokens"]
     return f"""# The bundled demo model
 
@@ -91,7 +93,7 @@ LM with one line.
 ## How
 - Command: `{training["command"]}`
 - Seed {training["seed"]}, {training["steps"]:,} steps; {versions}.
-- Last losses: {", ".join(f"{name} {value}" for name, value in last.items() if name != "step")} (chat: nats per reply
+{_plans(training["plans"])}- Last losses: {losses} (chat: nats per reply
   token; letters: nats beyond the ideal reader; facets: squared error of a training aid that is not shipped).
 - Layouts (PBA, ICA, questionnaire, chat template), SHA-256: `{training["layouts"]}`. A test compares it: a changed
   layout needs a new training.
@@ -107,6 +109,18 @@ advice from it. Preference dimensions other than the {training["dimensions"]} ar
 
 Licence: that of the project. The IPIP statements it was trained to answer are in the public domain.
 """
+
+
+def _plans(plans: list[list[int]]) -> str:
+    """Where a resumed training was given another number of steps, which moves the point from which the rate falls."""
+    if len(plans) < 2:
+        return ""
+    told = "; ".join(f"from step {start:,} with `--steps {steps}`" for start, steps in plans)
+    return (
+        f"- It was interrupted and resumed with another number of steps: {told}. The command above runs through in "
+        "one go, with the same batches and a rate that falls from 60 percent of the steps on: its weights differ."
+        "\n"
+    )
 
 
 def _sha256(path: Path) -> str:
