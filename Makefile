@@ -28,6 +28,12 @@ format: $(VENV)/.dev  ## Put the code into shape
 types: $(VENV)/.dev  ## Check types, strictly
 	$(BIN)/mypy
 
+notebooks: $(VENV)/.dev  ## Run every notebook, network blocked
+	$(BIN)/python -m pytest tests/test_notebooks.py
+
+docs: $(VENV)/.dev  ## Build the documentation into site/, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench: $(VENV)/.dev  ## Measure, and write benchmarks/results/*.json
 	@for script in benchmarks/[a-z]*.py; do \
 	  name=$$(basename $$script .py); [ $$name = table ] || { echo "== $$name"; $(BIN)/python -m benchmarks.$$name; } || exit 1; \

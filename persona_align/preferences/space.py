@@ -43,8 +43,8 @@ class Dimension(BaseModel):
     key: Annotated[str, Field(min_length=1)]
     high: Annotated[str, Field(min_length=1)]
     low: Annotated[str, Field(min_length=1)]
-    high_statements: tuple[str, ...] = ()
-    low_statements: tuple[str, ...] = ()
+    high_statements: Annotated[tuple[str, ...], Field(repr=False)] = ()
+    low_statements: Annotated[tuple[str, ...], Field(repr=False)] = ()
     family: str = "own"
     sensitive: bool = False
     condition_on: Literal["both", "high", "none"] = "both"

@@ -40,6 +40,12 @@ class Reading(NamedTuple):
         """Value times confidence: what the reading is worth."""
         return self.value * self.confidence
 
+    def __repr__(self) -> str:
+        return (
+            f"Reading({self.key!r}: {self.pole}, value {self.value:+.2f}, "
+            f"confidence {self.confidence:.2f}, support {self.support:.2f})"
+        )
+
 
 def _frozen(value: Any) -> Floats:
     array = np.array(value, dtype=np.float64)
@@ -145,6 +151,11 @@ class PreferenceVector(BaseModel):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        return f"PreferenceVector({self.describe()})"
+
+    __str__ = __repr__
+
     def top(self, k: int = 5) -> list[Reading]:
         """The `k` readings worth most, by |value| times confidence; none that says nothing."""
         weight = np.abs(self.values) * self.confidence
@@ -172,7 +183,7 @@ class PreferenceVector(BaseModel):
 
         Example:
             >>> PreferenceVector.of({"humor": 0.9}).describe()
-            'Prefers humor (+0.90, confidence 1.00)'
+            'Likes humor (+0.90, confidence 1.00)'
         """
         parts = [f"{r.pole} ({r.value:+.2f}, confidence {r.confidence:.2f})" for r in self.confident()[:k]]
         return "; ".join(parts) or "Nothing is known yet."

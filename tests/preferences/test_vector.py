@@ -79,3 +79,10 @@ def test_impossible_vectors_are_refused(change):
     fields = {"values": np.zeros(3), "confidence": np.ones(3), "support": np.ones(3)}
     with pytest.raises(ValidationError):
         PreferenceVector(space=SMALL, **{**fields, **change})
+
+
+def test_what_is_printed_is_short_enough_to_read():
+    vector = PreferenceVector.of({"humor": 0.9})
+    assert repr(vector) == str(vector) == "PreferenceVector(Likes humor (+0.90, confidence 1.00))"
+    assert repr(vector["humor"]) == "Reading('humor': Likes humor, value +0.90, confidence 1.00, support 1.00)"
+    assert len(repr(ALIGNX["humor"])) < 250

@@ -1,0 +1,244 @@
+"""The figures of the documentation, each in light and dark: `python docs/figures.py` writes docs/images/*.svg."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+RESULTS = ROOT / "benchmarks" / "results"
+BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
+"""Of Okabe and Ito's set, which readers with any colour vision tell apart."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of one theme; the ground is transparent, so that a figure lies on any page."""
+
+    name: str
+    text: str
+    quiet: str
+    fill: str
+
+
+THEMES = (Theme("light", "#1b1b1b", "#8a8a8a", "#eef3f7"), Theme("dark", "#e8e8e8", "#8f96a3", "#2a3342"))
+
+
+def main() -> None:
+    """Write every figure whose material is there."""
+    sys.path[:0] = [str(ROOT)]
+    for name, draw in FIGURES.items():
+        written = write(name, draw, IMAGES)
+        print(f"{name}: {'written' if written else 'left out, its measurement is not there'}")
+
+
+def write(name: str, draw: Callable[[Theme], Figure | None], folder: Path) -> bool:
+    """Write one figure in both themes; the same figure gives the same bytes. False where it has no material."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for theme in THEMES:
+        style = {
+            "svg.hashsalt": "persona-align", "font.family": "DejaVu Sans", "font.size": 10, "axes.titlesize": 11,
+            "text.color": theme.text, "axes.labelcolor": theme.text, "axes.edgecolor": theme.quiet,
+            "xtick.color": theme.text, "ytick.color": theme.text, "legend.frameon": False,
+            "axes.spines.top": False, "axes.spines.right": False, "axes.facecolor": "none",
+        }  # fmt: skip
+        with mpl.rc_context(style):
+            figure = draw(theme)
+            if figure is None:
+                return False
+            figure.savefig(folder / f"{name}-{theme.name}.svg", transparent=True, metadata={"Date": None})
+    return True
+
+
+def flow(theme: Theme) -> Figure:
+    """Where a turn goes until it is a reply."""
+    figure, ax = _canvas(9.6, 2.9)
+    row = 1.45
+    boxes = {
+        "turn": (0.0, row, theme.fill), "memory": (1.45, row, theme.fill), "inference": (2.9, row, theme.fill),
+        "vector": (4.35, row, theme.fill), "conditioning\n(prompt)": (6.0, 2.55, SKY),
+        "steering\n(offsets)": (6.0, row, GREEN), "taste\n(rerank)": (6.0, 0.35, PURPLE),
+        "model": (7.75, row, theme.fill), "reply": (9.2, row, theme.fill),
+    }  # fmt: skip
+    for label, (x, y, colour) in boxes.items():
+        _box(ax, theme, x, y, label, colour)
+    for start, end in [("turn", "memory"), ("memory", "inference"), ("inference", "vector"), ("model", "reply")]:
+        _arrow(ax, theme, boxes[start][:2], boxes[end][:2])
+    for middle in ("conditioning\n(prompt)", "steering\n(offsets)", "taste\n(rerank)"):
+        _arrow(ax, theme, boxes["vector"][:2], boxes[middle][:2])
+        _arrow(ax, theme, boxes[middle][:2], boxes["model"][:2])
+    ax.annotate(
+        "", (1.45, 0.95), (9.2, 0.95),
+        arrowprops={
+            "arrowstyle": "-|>", "color": theme.quiet, "linestyle": ":", "connectionstyle": "bar,fraction=-0.16"
+        },
+    )  # fmt: skip
+    ax.text(3.6, -0.28, "what was said is kept; replies never move a vector", color=theme.quiet, size=9, ha="center")
+    ax.set(xlim=(-0.7, 9.9), ylim=(-0.45, 3.1))
+    return figure
+
+
+def architecture(theme: Theme) -> Figure:
+    """The floors of the house: each imports only downward."""
+    floors = [
+        (["cli", "integrations", "evaluation"], theme.fill),
+        (["aligner: the facade"], BLUE),
+        (["runnable", "demo", "testing"], theme.fill),
+        (["models"], theme.fill),
+        (["memory", "inference", "conditioning", "steering"], GREEN),
+        (["records", "encoder", "preferences"], theme.fill),
+        (["errors"], theme.fill),
+    ]
+    figure, ax = _canvas(8.0, 4.0)
+    for level, (rooms, colour) in enumerate(reversed(floors)):
+        width = 8.0 / len(rooms)
+        for place, room in enumerate(rooms):
+            _box(ax, theme, place * width + width / 2, level * 0.62, room, colour, width=width - 0.12, height=0.5)
+    ax.annotate(
+        "", (8.25, 0), (8.25, 3.7), arrowprops={"arrowstyle": "-|>", "color": theme.quiet}, annotation_clip=False
+    )
+    ax.text(8.4, 1.85, "imports only downward", rotation=270, va="center", color=theme.quiet, size=9)
+    ax.set(xlim=(0, 8.6), ylim=(-0.35, 4.05))
+    return figure
+
+
+def vector(theme: Theme) -> Figure:  # noqa: ARG001
+    """What was inferred of the bundled Ada."""
+    from persona_align import PersonaAligner
+    from persona_align.demo import sample_histories
+    from persona_align.records import parse_record
+
+    with PersonaAligner.open() as aligner:
+        entries = sample_histories()["ada"].entries
+        aligner.record("ada", *(parse_record({"kind": "turn" if "role" in e else "comparison", **e}) for e in entries))
+        ada = aligner.preferences("ada")
+    figure = Figure(figsize=(7.0, 3.4), layout="constrained")
+    ada.plot(figure.add_subplot(), k=9)
+    return figure
+
+
+def fluency(theme: Theme) -> Figure | None:
+    """Strength against fluency: the measurements behind the shipped basis's default."""
+    from persona_align.demo import basis_folder
+    from persona_align.steering.strength import FLUENCY_BOUND
+
+    card = basis_folder() / "steering_basis.json"
+    if not card.is_file():
+        return None
+    basis = json.loads(card.read_text(encoding="utf-8"))
+    points = [{"strength": 0.0, "perplexity_ratio": 1.0, "changed": 0.0}, *basis["curve"]]
+    # On the axis that users turn: multiples of the calibrated default.
+    strengths = [point["strength"] / basis["strength"] for point in points]
+    figure = Figure(figsize=(7.0, 3.0), layout="constrained")
+    ax = figure.add_subplot()
+    ax.plot(strengths, [point["perplexity_ratio"] for point in points], "o-", color=ORANGE)
+    ax.axhline(FLUENCY_BOUND, color=theme.quiet, linestyle=":")
+    ax.axvline(1.0, color=theme.quiet, linewidth=1)
+    ax.text(1.02, ax.get_ylim()[1] * 0.96, "default", color=theme.quiet, va="top")
+    ax.text(strengths[-1], FLUENCY_BOUND, "bound", color=theme.quiet, va="bottom", ha="right")
+    ax.set(xlabel="strength", ylabel="perplexity, times the usual", ylim=(0, None), xlim=(0, None))
+    shares = ax.twinx()
+    shares.plot(strengths, [100 * point["changed"] for point in points], "s--", color=BLUE)
+    shares.set(ylim=(0, 105), ylabel="replies that changed, %")
+    shares.spines["right"].set_visible(True)
+    ax.yaxis.label.set_color(ORANGE)
+    shares.yaxis.label.set_color(BLUE)
+    return figure
+
+
+def learning(theme: Theme) -> Figure | None:
+    """How many comparisons it takes: the P-Soups measurement, beside the arm that knows nobody."""
+    result = _measured("psoups")
+    files = {name: part for name, part in _parts(result).items() if "learning" in part and "arms" in part}
+    if not files:
+        return None
+    figure = Figure(figsize=(7.0, 3.0), layout="constrained")
+    ax = figure.add_subplot()
+    for (name, part), colour, marker in zip(files.items(), (BLUE, ORANGE, GREEN), "os^", strict=False):
+        counts = [0, *map(int, part["learning"])]
+        curve = [0.5, *(value["accuracy"] for value in part["learning"].values())]
+        ax.plot(counts, curve, color=colour, marker=marker, label=name.replace("_", " "))
+        ax.axhline(part["arms"]["no user"]["accuracy"], color=colour, linestyle="--", linewidth=1)
+    ax.axhline(0.5, color=theme.quiet, linestyle=":")
+    ax.set(xlabel="comparisons of the user (dashed: everybody else's, as one taste)", ylabel="next one ranked right")
+    ax.set_xticks(counts)
+    ax.legend()
+    return figure
+
+
+def speed(theme: Theme) -> Figure | None:
+    """The time to fit one person, on a logarithmic scale."""
+    result = _measured("pas_fit_speed")
+    if not result:
+        return None
+    found = result["results"]
+    bars = {
+        "reference procedure": found["reference_procedure_s_per_person"] * 1000,
+        "search": found["methods"]["search"]["fit_ms"],
+        "linear": found["methods"]["linear"]["fit_ms"],
+    }
+    figure = Figure(figsize=(7.0, 1.9), layout="constrained")
+    ax = figure.add_subplot()
+    drawn = ax.barh(list(bars), list(bars.values()), color=[theme.quiet, BLUE, BLUE], height=0.65)
+    ax.bar_label(drawn, [f"{value:,.1f} ms" for value in bars.values()], padding=4, color=theme.text)
+    ax.set(xscale="log", xlabel="milliseconds a person (logarithmic), geometry of an 8B model", xlim=(0.5, 400_000))
+    ax.invert_yaxis()
+    return figure
+
+
+def _measured(name: str) -> dict[str, Any]:
+    path = RESULTS / f"{name}.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _parts(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in result.get("results", {}).items() if isinstance(part, dict)}
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    ax = figure.add_subplot()
+    ax.set_axis_off()
+    return figure, ax
+
+
+def _box(
+    ax: Any, theme: Theme, x: float, y: float, label: str, colour: str, width: float = 1.15, height: float = 0.7
+) -> None:
+    style = "round,pad=0,rounding_size=0.08"
+    own = colour != theme.fill
+    ax.add_patch(
+        FancyBboxPatch(
+            (x - width / 2, y - height / 2), width, height, boxstyle=style, linewidth=1.2,
+            facecolor=(*mpl.colors.to_rgb(colour), 0.25 if own else 1.0), edgecolor=colour if own else theme.quiet,
+            zorder=2,
+        )
+    )  # fmt: skip
+    ax.text(x, y, label, ha="center", va="center", size=9.5, zorder=3)
+
+
+def _arrow(ax: Any, theme: Theme, start: tuple[float, float], end: tuple[float, float]) -> None:
+    ax.annotate(
+        "", (end[0] - 0.6, end[1]), (start[0] + 0.6, start[1]),
+        arrowprops={"arrowstyle": "-|>", "color": theme.quiet, "shrinkA": 0, "shrinkB": 0}, zorder=1,
+    )  # fmt: skip
+
+
+FIGURES = {
+    "flow": flow,
+    "architecture": architecture,
+    "vector": vector,
+    "fluency": fluency,
+    "learning": learning,
+    "speed": speed,
+}
+
+if __name__ == "__main__":
+    main()
