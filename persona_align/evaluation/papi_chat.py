@@ -171,7 +171,7 @@ def run(
         fresh = sorted({text for text in texts if text not in known})
         for text, encoding in zip(fresh, scorer.encoder.encode(fresh), strict=True):
             record = Turn(role="user", text=text)
-            known[text] = scorer.score([record], [[encoding]])[0]
+            known[text] = scorer.score(record, [encoding])
         records = [Turn(role="user", text=t, at=start + timedelta(hours=i)) for i, t in enumerate(texts)]
         vector = fold([(record, known[record.text]) for record in records], ALIGNX).vector
         inferred[person] = [vector[key].value for key in TRAITS.values()]
@@ -221,4 +221,4 @@ def _correlations(inferred: Floats, target: Floats, seed: int) -> dict[str, Any]
 def _columns(first: Floats, second: Floats) -> Floats:
     a, b = first - first.mean(0), second - second.mean(0)
     norm = np.sqrt((a**2).sum(0) * (b**2).sum(0))
-    return np.divide((a * b).sum(0), norm, out=np.zeros(a.shape[1]), where=norm > 0)
+    return np.asarray(np.divide((a * b).sum(0), norm, out=np.zeros(a.shape[1]), where=norm > 0))

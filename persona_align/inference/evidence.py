@@ -21,16 +21,16 @@ __all__ = ["COLUMNS", "EvidenceScorer"]
 Floats = NDArray[np.float32]
 Numbers = dict[str, NDArray[Any]]
 
-CODE = 3
+CODE = 4
 """Raised when the way of scoring changes: records scored by another version are scored again from their numbers."""
 COLUMNS = ("dimension", "value", "weight", "claim", "shift")
 """The first columns of `evidence`; behind them comes a sketch of what the claim is about."""
 SKETCH = 32
 MAX_CLAIMS = 24
 """Of one text, so many claims are kept: those that speak most clearly of its author."""
-MAX_DIMENSIONS = 6
+MAX_DIMENSIONS = 12
 """One claim speaks of at most so many dimensions."""
-_MEANT = 0.05
+_MEANT = 0.02
 """A dimension may be meant from this probability on; a claim weighs as much as it is probable."""
 _SELF = 0.4
 """A claim is about its author from this probability on."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +40,25 @@ class Reading(NamedTuple):
 class Head(Protocol):
     """Reads claims; one per encoder."""
 
-    fingerprint: str
-    scale: float
-    none: float
-    topic: int
-    relevance: Floats
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder and the weights."""
+
+    @property
+    def scale(self) -> float:
+        """How sharply the nearest statements of a pole count."""
+
+    @property
+    def none(self) -> float:
+        """The score that a pole must reach to be meant at all."""
+
+    @property
+    def topic(self) -> int:
+        """How many leading features of a point say what it is about."""
+
+    @property
+    def relevance(self) -> Floats:
+        """Shape [6]: weights of the five nearness features of a dimension, and a bias."""
 
     def read(self, layers: Floats, texts: list[str]) -> Reading:
         """The reading of claims from their layers, of shape [n, all layers, d], and their words."""
@@ -111,7 +125,7 @@ class TrainedHead:
             h @ w["out"] + w["out_bias"]
         )
         signed = _unit(signed) * (1 - 2 * words[:, -1:]) * w["sharpness"][0]
-        topic = _unit((layers[:, -1] - w["centre"]) @ w["project"]) * w["sharpness"][1]
+        topic = _unit((layers[:, -1].astype(np.float32) - w["centre"]) @ w["project"]) * w["sharpness"][1]
         logits = h @ w["subject"] + w["subject_bias"]
         return Reading(np.concatenate([topic, signed], 1).astype(np.float32), _softmax(logits))
 
@@ -198,15 +212,15 @@ def _subject(words: Floats) -> tuple[float, float, float]:
     return (0.6, 0.0, 0.4) if found["to_you"] else (0.2, 0.0, 0.8)
 
 
-def _unit(x: Floats) -> Floats:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
+def _unit(x: NDArray[Any]) -> Floats:
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6), dtype=np.float32)
 
 
 def _softmax(x: Floats) -> Floats:
     e = np.exp(x - x.max(-1, keepdims=True))
-    return (e / e.sum(-1, keepdims=True)).astype(np.float32)
+    return np.asarray(e / e.sum(-1, keepdims=True), dtype=np.float32)
 
 
 def _gelu(x: Floats) -> Floats:
     """The usual tanh form."""
-    return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3)))
+    return np.asarray(0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3))), dtype=np.float32)

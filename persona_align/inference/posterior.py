@@ -29,7 +29,7 @@ HALF_LIFE_DAYS = 365.0
 DAY = 86_400.0
 PRIOR = 0.25
 """Weight of the belief, held of everybody, that there is no preference."""
-CERTAINTY = (0.93, 2.2, 0.75)
+CERTAINTY = (0.93, 1.2, 1.0)
 """Confidence as a function of net evidence: ceiling, rate and power. Fitted on simulated users (benchmarks)."""
 
 
@@ -122,12 +122,13 @@ def fold(
 def _gather(items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.int64], Floats, list[float | None]]:
     """All evidence in one table, whose record each row is, its age in days, and the time of each record."""
     tables = [numbers.get("evidence") for _, numbers in items]
-    owners = [i for i, table in enumerate(tables) if table is not None and len(table)]
+    found = {i: table for i, table in enumerate(tables) if table is not None and len(table)}
+    owners = list(found)
     if not owners:
         return np.zeros((0, len(COLUMNS)), np.float32), np.zeros(0, np.int64), np.zeros(0), []
     times = [record.at.timestamp() if record.at else None for record, _ in items]
-    rows = np.concatenate([tables[i] for i in owners])
-    owner = np.repeat(owners, [len(tables[i]) for i in owners])  # type: ignore[arg-type]
+    rows = np.concatenate([found[i] for i in owners])
+    owner = np.repeat(np.array(owners, dtype=np.int64), [len(found[i]) for i in owners])
     newest = max((time for time in times if time is not None), default=0.0)
     days = np.array([0.0 if time is None else (newest - time) / DAY for time in times])
     return rows, owner, days[owner], times
@@ -138,12 +139,16 @@ def _dimension(
 ) -> tuple[tuple[float, float, float], Floats, list[tuple[int, int, float]]]:
     """Value, confidence and support of one dimension; the signed weight of each row; its segments in time."""
     value, weight = rows[:, 1].astype(np.float64), rows[:, 2].astype(np.float64)
-    fresh = weight * (1.0 - repeated(rows[:, len(COLUMNS) :], np.sign(value)))
-    fresh *= 0.5 ** (np.maximum(ages, 0.0) / HALF_LIFE_DAYS)
+    lasting = 1.0 - repeated(rows[:, len(COLUMNS) :], np.sign(value))
+    lasting *= 0.5 ** (np.maximum(ages, 0.0) / HALF_LIFE_DAYS)
+    fresh = weight * lasting
+    # A claim that is less surely about the dimension makes it less certain; in the mean it counts by the root, since
+    # many faint claims about a broad trait say more of it than the one that names it.
+    voice = np.sqrt(weight) * lasting
     cuts = segments(value, fresh, rows[:, 4] > 0.5)
     spans = []
     for start, stop in zip(cuts, [*cuts[1:], len(value)], strict=True):
-        spans.append((start, stop, _mean(value[start:stop], fresh[start:stop])))
+        spans.append((start, stop, _mean(value[start:stop], voice[start:stop])))
     kept = fresh.copy()
     kept[: cuts[-1]] = 0.0
     support = float(kept.sum())
@@ -151,7 +156,7 @@ def _dimension(
     net = pull**2 / max(float(kept @ value**2) * support, 1e-12) * support  # evidence that is left after contradictions
     ceiling, rate, power = CERTAINTY
     confidence = ceiling * (1.0 - np.exp(-rate * net**power)) if support > 0 else 0.0
-    result = (float(np.clip(_mean(value, kept), -1, 1)), float(confidence), support)
+    result = (float(np.clip(spans[-1][2], -1, 1)), float(confidence), support)
     return result, kept * value, spans
 
 

@@ -125,7 +125,7 @@ def train(
             + 0.5 * functional.cross_entropy(subject, subjects[rows], weight=torch.tensor([1.0, 1.5, 3.0]))
         )
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if report:
@@ -175,10 +175,10 @@ def _relevance(poles: Poles, space: PreferenceSpace) -> Floats:
         optimizer.zero_grad()
         each = torch.nn.functional.binary_cross_entropy_with_logits(x @ w[:-1] + w[-1], y, reduction="none")
         found = (each * counted).sum() / counted.sum() + 1e-5 * (w**2).sum()
-        found.backward()
+        found.backward()  # type: ignore[no-untyped-call]
         return found
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     return w.detach().numpy().astype(np.float16).astype(np.float32)
 
 
@@ -211,12 +211,12 @@ def _fixed(featured: Featured) -> dict[str, Floats]:
 
 def _standard(layers: NDArray[np.float16], fixed: dict[str, Floats]) -> Floats:
     chosen = layers[:, list(_LAYERS)].astype(np.float32)
-    return ((chosen - fixed["mean"]) / fixed["deviation"][:, None]).reshape(len(layers), -1)
+    return np.asarray(((chosen - fixed["mean"]) / fixed["deviation"][:, None]).reshape(len(layers), -1))
 
 
 def _topic(layers: NDArray[np.float16], fixed: dict[str, Floats]) -> Floats:
     topic = (layers[:, -1].astype(np.float32) - fixed["centre"]) @ fixed["project"]
-    return topic / np.maximum(np.linalg.norm(topic, axis=1, keepdims=True), 1e-6)
+    return np.asarray(topic / np.maximum(np.linalg.norm(topic, axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
 
 def _Model(inputs: int, words: int, width: int) -> Any:  # noqa: N802 - builds a class whose base is imported late
@@ -289,7 +289,7 @@ class _Episodes:
         self._names: list[str] = []
 
     def rivals(self, space: PreferenceSpace) -> Floats:
-        """Shape [poles + 1, poles]: 0 where two drawn poles exclude each other, very low where a claim may mean both."""
+        """Shape [poles + 1, poles]: 0 where two drawn poles exclude each other, low where a claim may mean both."""
         kinds = [_kind(name, space) for name in self._names]
         both = np.array([[frozenset((a, b)) in _TOGETHER and a != b for b in kinds] for a in kinds])
         grid = np.where(np.repeat(np.repeat(both, 2, 0), 2, 1), _EXCLUDED, 0.0)
