@@ -121,11 +121,11 @@ def _tell(result: dict[str, Any], tables: list[Any]) -> None:
     console.print(f"LLM calls that learning took: {result['llm_calls']}\n")
     console.print(Text(f"Question: {result['question']}\n", style="bold"))
     replies = Table(show_lines=True, expand=True)
-    replies.add_column("", no_wrap=True)
+    replies.add_column("", width=16)
     for name in people:
         replies.add_column(name, ratio=1)
     for label, explained in _EXPLAINED.items():
-        head = Text.assemble((label, "bold"), "\n", (explained.replace(", ", ",\n"), "bright_black"))
+        head = Text.assemble((label, "bold"), "\n", (explained, "bright_black"))
         replies.add_row(head, *(Text(clean(result[name][label])) for name in people))
     console.print(replies)
     console.print("Your own chats: persona-align ingest FILE --user YOU, then persona-align chat --user YOU")
