@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--oracle-generations", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    chat = bundled(max_tokens=16)
-    users = random_users(chat, args.users, args.seed, scale=0.3)
+    chat = bundled(max_tokens=24)
+    users = random_users(chat, args.users, args.seed, scale=0.6)
     question = QUESTIONS[0]
     alone = [chat.invoke(question, offsets=offsets).text for offsets in users]
     plan = random.Random(args.seed).choices(range(args.users), k=args.generations)

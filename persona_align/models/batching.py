@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import threading
+import time
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from persona_align.models.rows import Row
 __all__ = ["Batcher"]
 
 _COMING_SECONDS = 0.02
-_LINGER_SECONDS = 0.005
+_IDLE_SECONDS = 2.0
 _PADDING_TOKENS = 2048
 _GROUP: ContextVar["_Group | None"] = ContextVar("persona_align_group", default=None)
 _BY_MODEL: "weakref.WeakKeyDictionary[Any, Batcher]" = weakref.WeakKeyDictionary()
@@ -42,7 +43,7 @@ class _Group:
 class Batcher:
     """The queue before one model, shared by every chat model over it; take it with `Batcher.of(model)`.
 
-    A thread runs rounds while there is work and ends with it. A round takes what waits, up to its limit; requests
+    A thread runs rounds while there is work and ends soon after. A round takes what waits, up to its limit; requests
     that come during a round meet in the next one. A round waits, for a few milliseconds, only for requests whose
     prompt is being written at that moment: a lone request never waits. Rows end on their own, whatever their
     neighbours do, and a very long prompt does not pad many short ones. Turns are taken in order of arrival, except
@@ -57,7 +58,6 @@ class Batcher:
         self._turns: dict[Hashable, int] = {}
         self._waiting = 0
         self._coming = 0
-        self._company = False
         self._worker: threading.Thread | None = None
 
     @classmethod
@@ -138,17 +138,20 @@ class Batcher:
 
     def _next_round(self) -> list[_Ticket]:
         with self._changed:
-            if self._company and not self._waiting:
-                # Those who were answered together often ask again together.
-                self._changed.wait(_LINGER_SECONDS)
+            self._idle()
             while self._coming and self._changed.wait(_COMING_SECONDS):
                 continue
             tickets = self._take()
-            self._company = sum(len(ticket.rows) for ticket in tickets) > 1
             if not tickets:
                 self._worker, self._turn = None, 0
                 self._turns.clear()
             return tickets
+
+    def _idle(self) -> None:
+        """Wait a while for work, because waking a thread is faster than starting one; not after the program's end."""
+        end = time.monotonic() + _IDLE_SECONDS
+        while not self._queue and time.monotonic() < end and threading.main_thread().is_alive():
+            self._changed.wait(0.1)
 
     def _take(self) -> list[_Ticket]:
         tickets: list[_Ticket] = []

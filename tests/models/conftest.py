@@ -2,10 +2,16 @@
 
 import pytest
 
-from persona_align.models import ChatTransformers
+from persona_align.models import ChatTransformers, batching
 from persona_align.steering import SteeredModel
 from tests.models.tiny import tiny_model, tiny_tokenizer
 from tests.steering.helpers import random_offsets
+
+
+@pytest.fixture(autouse=True)
+def no_idling(monkeypatch):
+    """Workers end with their work, so that tests can wait for them."""
+    monkeypatch.setattr(batching, "_IDLE_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="session")

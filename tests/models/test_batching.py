@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,6 +14,7 @@ from persona_align.models import ChatTransformers, batching
 from persona_align.models.batching import Batcher
 from persona_align.models.rows import Row
 from persona_align.models.settings import Settings
+from tests.conftest import ROOT
 from tests.models.tiny import tiny_model
 
 QUESTION = "How do I cook rice?"
@@ -235,13 +238,24 @@ class TestQueue:
         ]
         assert batching._fit(rows) == fit
 
-    def test_the_thread_ends_with_the_work(self, chat):
-        chat.invoke(QUESTION)
-        for _ in range(2000):
-            if Batcher.of(chat.model)._worker is None:
-                return
-            time.sleep(0.005)
-        raise AssertionError("the worker never ended")
+    def test_the_thread_is_reused_and_ends_with_the_work(self, chat, monkeypatch):
+        monkeypatch.setattr(batching, "_IDLE_SECONDS", 0.5)
+        workers = []
+        for _ in range(2):
+            chat.invoke(QUESTION)
+            workers.append(Batcher.of(chat.model)._worker)
+        assert workers[0] is workers[1] is not None
+        workers[0].join(20)
+        assert not workers[0].is_alive()
+        assert Batcher.of(chat.model)._worker is None
+
+    def test_an_idle_thread_does_not_hold_up_the_end_of_a_program(self):
+        script = (
+            "import time; from tests.models.tiny import *; from persona_align.models import ChatTransformers, batching;"
+            "batching._IDLE_SECONDS = 300;"
+            "ChatTransformers(model=tiny_model(), tokenizer=tiny_tokenizer(), max_tokens=2).invoke('Hi')"
+        )
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=120, cwd=ROOT)
 
 
 class TestFailure:
