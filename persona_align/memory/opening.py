@@ -75,6 +75,10 @@ def _check_made_with(where: str, manifest: Mapping[str, Any], made_with: Mapping
             f"The memory at {where} has format {manifest.get('format')!r}, which this version does not read.",
             "Update with `pip install --upgrade persona-align`.",
         )
+    if manifest.get("reembedding"):
+        raise IncompatibleStoreError(
+            f"Re-embedding the memory at {where} was not finished.", "Finish it: run `persona-align reembed` again."
+        )
     if (manifest.get("encoder"), manifest.get("dimension")) != (made_with["encoder"], made_with["dimension"]):
         raise IncompatibleStoreError(
             f"The memory at {where} was made with the encoder {manifest.get('encoder')} "

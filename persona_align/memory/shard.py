@@ -13,7 +13,7 @@ from persona_align.errors import StoreUnavailableError
 from persona_align.memory.index_files import clear_unused
 from persona_align.memory.rows import Row, user_key
 
-__all__ = ["DamagedShardError", "Shard", "batches", "open_folder", "translated"]
+__all__ = ["DamagedShardError", "Shard", "batches", "client_of", "open_folder", "translated"]
 
 PAGE = 1000
 """How many rows are read from Chroma at once."""
@@ -32,7 +32,7 @@ def open_folder(path: Path, *, create: bool = False) -> "Shard":
     with translated():
         if not create:
             clear_unused(path)
-        client = _client(path)
+        client = client_of(path)
         try:
             return Shard(client, "records", "users", create=create, path=path)
         except BaseException:
@@ -40,7 +40,8 @@ def open_folder(path: Path, *, create: bool = False) -> "Shard":
             raise
 
 
-def _client(path: Path) -> Any:
+def client_of(path: Path) -> Any:
+    """A new Chroma client of a folder."""
     import chromadb
     from chromadb.api.shared_system_client import SharedSystemClient
 
