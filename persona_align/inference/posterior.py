@@ -119,18 +119,18 @@ def fold(
     return Posterior(vector, tuple(record.id for record, _ in items), moved, history)
 
 
-def _gather(items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.int64], Floats, list[float | None]]:
+def _gather(items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.int64], Floats, Floats]:
     """All evidence in one table, whose record each row is, its age in days, and the time of each record."""
     tables = [numbers.get("evidence") for _, numbers in items]
     found = {i: table for i, table in enumerate(tables) if table is not None and len(table)}
     owners = list(found)
     if not owners:
-        return np.zeros((0, len(COLUMNS)), np.float32), np.zeros(0, np.int64), np.zeros(0), []
-    times = [record.at.timestamp() if record.at else None for record, _ in items]
+        return np.zeros((0, len(COLUMNS)), np.float32), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
+    times = np.array([record.at.timestamp() if record.at else np.nan for record, _ in items])
     rows = np.concatenate([found[i] for i in owners])
     owner = np.repeat(np.array(owners, dtype=np.int64), [len(found[i]) for i in owners])
-    newest = max((time for time in times if time is not None), default=0.0)
-    days = np.array([0.0 if time is None else (newest - time) / DAY for time in times])
+    newest = 0.0 if np.isnan(times).all() else float(np.nanmax(times))
+    days = np.nan_to_num((newest - times) / DAY)
     return rows, owner, days[owner], times
 
 
@@ -165,13 +165,12 @@ def _mean(value: Floats, weight: Floats) -> float:
     return float(weight @ value) / (total + PRIOR * total / (total + 1.0)) if total > 0 else 0.0
 
 
-def _dated(
-    spans: list[tuple[int, int, float]], times: list[float | None], owners: NDArray[np.int64]
-) -> tuple[Earlier, ...]:
+def _dated(spans: list[tuple[int, int, float]], times: Floats, owners: NDArray[np.int64]) -> tuple[Earlier, ...]:
     found = []
+    when = times[owners]
     for start, stop, value in spans:
-        dated = [time for time in (times[i] for i in owners[start:stop]) if time is not None]
-        since, until = (_at(min(dated)), _at(max(dated))) if dated else (None, None)
+        dated = when[start:stop][~np.isnan(when[start:stop])]
+        since, until = (_at(float(dated.min())), _at(float(dated.max()))) if len(dated) else (None, None)
         found.append(Earlier(value, since, until, current=stop == len(owners)))
     return tuple(found)
 

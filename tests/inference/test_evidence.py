@@ -92,11 +92,9 @@ def test_two_sentences_a_pole_make_a_dimension(encoder):
         low_statements=("Give it to me in miles.", "I think in ounces and cups."),
     )
     scorer = EvidenceScorer(encoder, ALIGNX.extend(units))
-    for text, sign in (("Please use metres and kilograms with me.", 1), ("Please give me distances in miles.", -1)):
-        turn = Turn(role="user", text=text)
-        rows = scorer.score(turn, encoder.encode([text]))["evidence"]
-        value = sum(v * w for d, v, w in rows[:, :3] if d == len(ALIGNX))
-        assert value * sign > 0
+    turn = Turn(role="user", text="Please use metres and kilograms with me.")
+    rows = scorer.score(turn, encoder.encode(turn.texts))["evidence"]
+    assert sum(v * w for d, v, w in rows[:, :3] if d == len(ALIGNX)) > 0
 
 
 def test_scoring_twice_gives_the_same_bytes(encoder, scorer):
