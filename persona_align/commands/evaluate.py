@@ -36,6 +36,7 @@ _Model = Annotated[
     typer.Option("--model", metavar="NAME", help="Add the arms of a language model, by hub name or folder."),
 ]
 _People = Annotated[int | None, typer.Option("--people", min=1, help="Take only so many people.")]
+_Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Take only so many cases of each file.")]
 _Seed = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
 _DEFAULT_DATA = Path("../shared/data")
 _TOLD = 6
@@ -47,6 +48,7 @@ def psoups(
     data: _Data = _DEFAULT_DATA,
     output: _Output = None,
     model: _Model = None,
+    limit: _Limit = None,
     seed: _Seed = 0,
     encoder: Encoder = None,
     as_json: AsJson = False,
@@ -56,20 +58,20 @@ def psoups(
     Arms: the user's own comparisons, no user at all, another user's, and those of a user of the opposite persona. What
     own gains over no user is the personalisation. Beside them: random, the longer answer, final-layer cosine.
     """
-    _run("psoups", data, as_json, output=output, model=model, seed=seed, encoder=encoder)
+    _run("psoups", data, as_json, output=output, model=model, limit=limit, seed=seed, encoder=encoder)
 
 
 @evaluate.command()
 def prefeval(
     data: _Data = _DEFAULT_DATA,
     output: _Output = None,
-    model: _Model = None,
+    limit: _Limit = None,
     seed: _Seed = 0,
     encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
     """PrefEval: does the message that bears the preference come back for a later question, among 300 distractors?"""
-    _run("prefeval", data, as_json, output=output, model=model, seed=seed, encoder=encoder)
+    _run("prefeval", data, as_json, output=output, limit=limit, seed=seed, encoder=encoder)
 
 
 @evaluate.command()
@@ -108,6 +110,7 @@ def alignx(
     ],
     output: _Output = None,
     model: _Model = None,
+    limit: _Limit = None,
     seed: _Seed = 0,
     encoder: Encoder = None,
     as_json: AsJson = False,
@@ -116,7 +119,7 @@ def alignx(
 
     With --model also the log-probability accuracy of ICA, PBA and PAS, as in AlignX's Table 3.
     """
-    _run("alignx", file, as_json, output=output, model=model, seed=seed, encoder=encoder)
+    _run("alignx", file, as_json, output=output, model=model, limit=limit, seed=seed, encoder=encoder)
 
 
 def _run(name: str, data: Path, as_json: bool, **options: Any) -> None:
@@ -182,6 +185,9 @@ def _tell(result: dict[str, Any]) -> None:
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     """Numbers and texts with the path to them."""
+    if isinstance(value, dict) and isinstance(value.get("accuracy"), float) and len(value.get("interval", ())) == 2:
+        low, high = value["interval"]
+        return [(name, f"{value['accuracy']:.3f}  [{low:.3f}, {high:.3f}]")]
     if isinstance(value, dict):
         if len(value) > 5 * _TOLD and name:
             return [(name, f"{len(value)} entries")]

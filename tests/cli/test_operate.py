@@ -90,17 +90,18 @@ def test_eval_shows_numbers_counts_cases_and_writes_them(run, here, monkeypatch)
         progress(1, 1)
         return {
             "seed": seed,
-            "accuracy": {"own": 0.94123456, "no user": 0.68},
+            "arms": {"own": {"accuracy": 0.94123456, "interval": [0.9, 1.0]}, "no user": 0.68123},
             "cases": [{"case": i} for i in range(9)],
         }
 
     monkeypatch.setattr(evaluate, "import_module", lambda name: types.SimpleNamespace(run=benchmark))
     shown = run("eval", "psoups", "--data", ".", "--seed", "3", "--output", "out").stdout
-    assert "0.9412" in shown
+    assert "0.941  [0.900, 1.000]" in shown
+    assert "0.6812" in shown
     assert "9 entries" in shown
     written = json.loads((here / "out" / "psoups.json").read_text())
     assert (written["seed"], len(written["cases"])) == (3, 9)
-    assert json.loads(run("eval", "psoups", "--data", ".", "--json").stdout)["accuracy"]["own"] == 0.94123456
+    assert json.loads(run("eval", "psoups", "--data", ".", "--json").stdout)["arms"]["own"]["accuracy"] == 0.94123456
 
 
 def test_eval_without_an_extra_names_it(run, monkeypatch):
