@@ -23,7 +23,7 @@ def test_after_a_forget_on_a_server_a_scrub_removes_the_rest(own_server):
     assert {name for _, name in scan(own_server.folder, needles())} >= {
         f"{SECRETS[0][:12]} utf-8"
     }  # as the receipt says
-    assert scrub(own_server.folder) == 4 * 3 + 4 + 1
+    assert scrub(own_server.folder) == 4 * 3 + 4  # records and users
     assert scan(own_server.folder, needles()) == {}
     assert not [path for path in own_server.folder.parent.iterdir() if path.name.endswith((".old", ".new"))]
     own_server.start()
