@@ -20,8 +20,8 @@ from persona_align.preferences import ALIGNX
 FRAMES = Path(__file__).with_suffix(".toml")
 FIRST_PERSON = ("friend", "funny")
 """Registers in which the author often speaks of themselves."""
-PER_FRAME = 24
-PER_LINE = 10
+PER_FRAME = 8
+PER_LINE = 3
 """A frame is filled, and a line is put into a context, so many times."""
 
 
@@ -54,7 +54,8 @@ class Bank:
             anchors, registers = anchors[self.half :: 2], registers[self.half :: 2]
         expressive = [self.fill(frame) for frame in self.frames("stated", "mentioned") for _ in range(PER_FRAME)]
         other = [self.fill(frame) for frame in self.frames("asked", "others") for _ in range(PER_FRAME)]
-        other += [text for text in self.frames("chat", "work", "circumstances") for _ in range(PER_LINE)]
+        other += [text for text in self.frames("chat", "work") for _ in range(PER_LINE)]
+        other += self.frames("circumstances")
         return anchors + expressive, other + [text for text in registers if text.count(".") < 2]
 
     def texts(self) -> list[tuple[str, int, float]]:
@@ -86,7 +87,7 @@ def _find(encoding: Encoding, sentence: str) -> int | None:
     return max(matches, key=lambda i: len(encoding.sentences[i])) if matches else None
 
 
-def train(features: np.ndarray, labels: np.ndarray, *, strength: float = 0.02) -> tuple[np.ndarray, float]:
+def train(features: np.ndarray, labels: np.ndarray, *, strength: float = 0.003) -> tuple[np.ndarray, float]:
     """Weights on raw features, and the intercept."""
     mean, scale = features.mean(0), features.std(0) + 1e-6
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)

@@ -45,7 +45,7 @@ def read_cases(path: Path) -> list[Case]:
     try:
         found = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
         return [_case(data) for data in found]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidRecordError(
             f"{path} does not hold cases in AlignX's format: {type(error).__name__} {error}.",
             "Give a JSON list, or JSON lines, of objects with prompt, chosen and rejected.",

@@ -24,6 +24,9 @@ LAYERS = (2, 4, 6)
 KEPT_SENTENCES = 8
 """Of a long text, the vectors of this many sentences are kept: the most expressive ones."""
 
+NEIGHBOURS = 0.2
+"""How much of the other sentences' content is taken off a sentence, which the encoder read in their company."""
+
 _PATTERN = re.compile(
     r"\b(?:i|i'm|i'd|i've|my)\b.{0,40}\b(?:love|like|enjoy|prefer|hate|dislike|avoid|allergic|favou?rite|fan|never|always|"
     r"can't stand|usually|tend to|rather|afraid|fear|passion|refuse|only|don't want|sensitive|aversion)\w*\b",
@@ -95,8 +98,17 @@ def turn_numbers(encoding: Encoding, head: Expressiveness) -> dict[str, np.ndarr
     kept = np.sort(np.argsort(-expressive, kind="stable")[:KEPT_SENTENCES])
     return {
         "expressiveness": expressive[kept].astype(np.float16),
-        "sentence_content": encoding.sentence_content[kept].astype(np.float16),
+        "sentence_content": _alone(encoding.sentence_content)[kept].astype(np.float16),
     }
+
+
+def _alone(sentences: Floats) -> Floats:
+    """Unit vectors of sentences with less of their neighbours in them."""
+    if len(sentences) < 2:
+        return sentences
+    others = (sentences.sum(0) - sentences) / (len(sentences) - 1)
+    alone = sentences - NEIGHBOURS * others
+    return np.asarray(alone / np.maximum(np.linalg.norm(alone, axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
 
 def _by_pattern(sentence: str) -> float:

@@ -1,8 +1,8 @@
 """The records that say something about the user and matter for this prompt.
 
 Questions look alike; what tells a turn with a preference apart is that it *says something about its author*. So the
-likeness of the query to the record, and to its sentences, is joined by how expressive each sentence is, which was
-scored when it was recorded. Search is exact.
+likeness of the query to the best sentence of a record is joined by how expressive that sentence is, which was scored
+when it was recorded. Search is exact.
 """
 
 from collections.abc import Collection
@@ -21,9 +21,7 @@ __all__ = ["Retrieved", "retrieve"]
 
 Floats = NDArray[np.float32]
 
-WHOLE = 0.25
-"""The share of the whole record's likeness; the rest is its best sentence's."""
-EXPRESSIVE = 1.0
+EXPRESSIVE = 0.5
 """What a sentence that surely says something about its author is worth, in units of cosine similarity."""
 RECENT = 0.01
 """What the newest record is worth against the oldest: it decides between equals."""
@@ -56,7 +54,7 @@ def retrieve(
     if k < 1 or not history.entries:
         return []
     index = _index(history)
-    scores = index.scores(history.embeddings, query)
+    scores = index.scores(query)
     left_out = frozenset(exclude)
     repeated = query_text.strip()
     order: list[int] = []
@@ -72,20 +70,22 @@ def retrieve(
 
 @dataclass(frozen=True, eq=False)
 class _Index:
-    """The evidence of a history, newest first, with all its sentences stacked."""
+    """The evidence of a history, newest first, with all its sentences stacked.
+
+    The root of a probability tells "perhaps" from "no" better than "perhaps" from "surely", which is what matters here.
+    """
 
     rows: NDArray[np.intp]
     sentences: Floats
     owners: NDArray[np.intp]
     expressive: Floats
 
-    def scores(self, embeddings: Floats, query: Floats) -> Floats:
+    def scores(self, query: Floats) -> Floats:
         """Shape [rows]."""
-        whole = embeddings[self.rows] @ query
         best = np.full(len(self.rows), -np.inf, dtype=np.float32)
-        np.maximum.at(best, self.owners, (1 - WHOLE) * (self.sentences @ query) + EXPRESSIVE * self.expressive)
+        np.maximum.at(best, self.owners, self.sentences @ query + self.expressive)
         recency = RECENT * (1.0 - np.arange(len(self.rows)) / max(len(self.rows), 2))
-        return np.asarray(WHOLE * whole + best + recency, dtype=np.float32)
+        return np.asarray(best + recency, dtype=np.float32)
 
 
 _kept: "WeakKeyDictionary[History, _Index]" = WeakKeyDictionary()
@@ -112,7 +112,8 @@ def _stack(history: History) -> _Index:
         rows=np.array(rows, dtype=np.intp),
         sentences=np.concatenate(sentences) if sentences else np.zeros((0, dimension), np.float32),
         owners=np.repeat(np.arange(len(rows)), [len(vectors) for vectors in sentences]).astype(np.intp),
-        expressive=np.concatenate([scores for _, scores in read]) if read else np.zeros(0, np.float32),
+        expressive=EXPRESSIVE
+        * np.sqrt(np.concatenate([scores for _, scores in read]) if read else np.zeros(0, np.float32)),
     )
 
 
@@ -124,7 +125,8 @@ def _is_evidence(record: Record) -> bool:
 
 def _sentences(entry: Entry) -> tuple[Floats, Floats]:
     """The vectors of a record's sentences and how expressive each is; without any, the record is one sentence."""
-    expressive = np.atleast_1d(np.asarray(entry.numbers.get("expressiveness", 0.0), dtype=np.float32))
+    given = np.asarray(entry.numbers.get("expressiveness", 0.0), dtype=np.float32)
+    expressive = np.clip(np.atleast_1d(given), 0.0, 1.0)
     vectors = entry.numbers.get("sentence_content")
     if vectors is None or vectors.ndim != 2 or vectors.shape[1] != len(entry.embedding) or not len(vectors):
         return entry.embedding[None], expressive.max(initial=0.0, keepdims=True)

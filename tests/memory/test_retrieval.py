@@ -7,7 +7,7 @@ import pytest
 
 from persona_align.memory.entry import Entry
 from persona_align.memory.history import History
-from persona_align.memory.retrieval import EXPRESSIVE, RECENT, WHOLE, Retrieved, retrieve
+from persona_align.memory.retrieval import EXPRESSIVE, RECENT, Retrieved, retrieve
 from persona_align.records import Comparison, Correction, Description, Turn
 
 D = 16
@@ -58,10 +58,10 @@ def test_the_score_is_that_of_the_plain_formula():
     for i, each in enumerate(entries):
         sentences = each.numbers["sentence_content"].astype(np.float32)
         best = max(
-            (1 - WHOLE) * float(vector @ QUERY) + EXPRESSIVE * float(score)
+            float(vector @ QUERY) + EXPRESSIVE * float(score) ** 0.5
             for vector, score in zip(sentences, each.numbers["expressiveness"], strict=True)
         )
-        expected[f"turn {i}"] = WHOLE * float(each.embedding @ QUERY) + best + RECENT * (1 - (39 - i) / 40)
+        expected[f"turn {i}"] = best + RECENT * (1 - (39 - i) / 40)
     found = retrieve(history(*entries), QUERY, 40)
     assert texts(found) == sorted(expected, key=lambda text: -expected[text])
     assert [each.score for each in found] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-5)
@@ -92,8 +92,8 @@ def test_only_what_the_user_wrote_comes_back():
 
 
 def test_what_says_something_about_its_author_beats_what_is_merely_alike():
-    asked = said("Where to eat in Rome?", near(QUERY, 0.9), {"expressiveness": np.float16(0.02)})
-    stated = said("I don't eat meat.", near(QUERY, 0.4), {"expressiveness": np.float16(0.99)})
+    asked = said("Where to eat in Rome?", near(QUERY, 0.8), {"expressiveness": np.float16(0.02)})
+    stated = said("I don't eat meat.", near(QUERY, 0.45), {"expressiveness": np.float16(0.99)})
     assert texts(retrieve(history(stated, asked), QUERY, 2)) == ["I don't eat meat.", "Where to eat in Rome?"]
 
 
@@ -147,4 +147,4 @@ def test_nothing_asked_or_nothing_known_is_an_empty_list():
 def test_odd_numbers_are_read_as_a_whole_record():
     odd = said("odd", near(QUERY, 0.7), {"sentence_content": np.zeros((2, 3)), "expressiveness": np.array([0.5, 0.2])})
     (found,) = retrieve(history(odd), QUERY)
-    assert found.score == pytest.approx(0.7 + EXPRESSIVE * 0.5 + RECENT, abs=1e-3)
+    assert found.score == pytest.approx(0.7 + EXPRESSIVE * 0.5**0.5 + RECENT, abs=1e-3)
