@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_align.errors import PersonaAlignError
+from persona_align.errors import IncompatibleOffsetsError, PersonaAlignError
 from persona_align.evaluation.intervals import over_people
 from persona_align.evaluation.papi_answers import Sheet
 from persona_align.evaluation.papi_arms import Answered, Study
@@ -89,14 +89,14 @@ def load_study(
 ) -> Study:
     """The people, split as the bundled model's training split them, and the model."""
     from persona_align.demo import load
-    from persona_align.demo.corpus.people import evaluated_people
+    from persona_align.demo.corpus.people import calibration_people
 
     folder = data / "papi" if (data / "papi").is_dir() else data
     items = load_items(folder / "items.csv")
     table = folder / "subjects.csv"
     everyone = load_people(table if table.is_file() else folder / "Test-set.json", items)
-    chosen = evaluated_people(len(everyone))
-    others = np.setdiff1d(np.arange(len(everyone)), chosen)
+    others = np.sort(calibration_people(len(everyone)))
+    chosen = np.setdiff1d(np.arange(len(everyone)), others)
     if model is None:
         hf_model, tokenizer = load()
     else:
@@ -182,12 +182,15 @@ def _mixed(study: Study) -> Floats:
 
 
 def _basis(study: Study) -> SteeringBasis:
-    from persona_align.demo import shipped_basis
+    from persona_align.demo import basis_folder
 
     model, tokenizer = study.sheet.steered.model, study.sheet.tokenizer
     traits = ["openness", "conscientiousness", "extraversion", "agreeableness", "neuroticism"]
-    found = shipped_basis(model) or SteeringBasis.cached(model)
-    return found if found is not None else SteeringBasis.fit(model, tokenizer, dimensions=traits, seed=study.seed)
+    try:
+        return SteeringBasis.from_pretrained(basis_folder(), model)
+    except IncompatibleOffsetsError:
+        cached = SteeringBasis.cached(model)
+    return cached or SteeringBasis.fit(model, tokenizer, dimensions=traits, seed=study.seed)
 
 
 def _write(folder: Path, study: Study, arms: dict[str, Answered], result: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persona_align.steering.asking import Asked, Question, question
+from persona_align.steering.asking import Asked, Question, question, questions
 from persona_align.steering.lessons import in_evaluation, replies
 from persona_align.steering.offsets import ActivationOffsets
 from persona_align.steering.questionnaire import LETTERS
@@ -53,8 +53,8 @@ class Sheet:
             persona: Text in front of the first message.
         """
         asked = [
-            [question(self.tokenizer, text, reverse=r, answered=answered, persona=persona) for text in self.statements]
-            for r in (False, True)
+            questions(self.tokenizer, self.statements, reverse=reverse, answered=answered, persona=persona)
+            for reverse in (False, True)
         ]
         if self.by == "generation":
             return np.array([self._written(asked, one) for one in offsets])

@@ -10,7 +10,7 @@ from persona_align.errors import MissingExtraError
 from persona_align.evaluation.papi_answers import Sheet
 from persona_align.evaluation.papi_arms import Answered, Study
 from persona_align.evaluation.papi_scoring import absolute_errors
-from persona_align.steering.asking import question
+from persona_align.steering.asking import questions
 from persona_align.steering.lessons import in_evaluation
 from persona_align.steering.offsets import ActivationOffsets
 from persona_align.steering.statements import at_the_letter
@@ -37,7 +37,7 @@ def reference_arms(study: Study, people: Sequence[int]) -> dict[str, Answered]:
     """
     steered = study.sheet.steered
     started = time.perf_counter()
-    asked = [question(study.sheet.tokenizer, text) for text in study.statements]
+    asked = questions(study.sheet.tokenizer, study.statements)
     with in_evaluation(steered):
         agree, disagree = (
             np.concatenate([at_the_letter(steered, asked[k : k + 16], value) for k in range(0, len(asked), 16)])

@@ -58,12 +58,27 @@ def question(
     return Question(tuple(prompt), letters)
 
 
-def questions(tokenizer: Any, statements: Sequence[str]) -> tuple[list[Question], list[Question]]:
-    """Every statement in both orders of the letters: A for agreement, and A for disagreement."""
-    return (
-        [question(tokenizer, text) for text in statements],
-        [question(tokenizer, text, reverse=True) for text in statements],
-    )
+def questions(
+    tokenizer: Any,
+    statements: Sequence[str],
+    *,
+    reverse: bool = False,
+    answered: Sequence[tuple[str, int]] = (),
+    persona: str = "",
+) -> list[Question]:
+    """Several statements, each in a prompt of its own; see `questionnaire` for the arguments."""
+    if not statements:
+        return []
+    first = question(tokenizer, statements[0], reverse=reverse, answered=answered, persona=persona)
+    texts = [
+        rendered(tokenizer, questionnaire(text, answered, reverse=reverse, persona=persona)) for text in statements
+    ]
+    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    if (
+        tuple(prompts[0]) == first.prompt
+    ):  # the letter stands for itself behind the prompt, as behind all that end alike
+        return [Question(tuple(prompt), first.letters) for prompt in prompts]
+    return [question(tokenizer, text, reverse=reverse, answered=answered, persona=persona) for text in statements]
 
 
 class Asked:

@@ -1,8 +1,10 @@
 """Offsets from gradients: one ridge solve a person, through a Gram matrix that all people share.
 
 With `J` the gradient of each statement's expected agreement with respect to the head outputs, a small displacement `d`
-moves the model's answers by `J d`. The smallest `d` that brings them towards a person's answers is
-`J' (J J' + penalty)^-1 (answers - expected)`: the matrix to invert has one row a statement, whatever the model's size.
+moves the model's answers by `J d`. Of all displacements that bring them towards a person's answers, the smallest is
+`P J' (J P J' + penalty)^-1 (answers - expected)`, where `P` says which directions are large for this model: those in
+which its heads move when it has come to know somebody. The matrix to invert has one row a statement, whatever the
+model's size.
 """
 
 import numpy as np
@@ -13,14 +15,21 @@ __all__ = ["PENALTIES", "ResponseRidge"]
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-PENALTIES: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+PENALTIES: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
 class ResponseRidge:
-    """Solves for the weights of the statements' gradients, person by person or all at once.
+    """Solves for people's offsets, one by one or all at once.
 
     Args:
         gradients: d expected agreement / d head outputs, [items, size].
+        shifts: How the model's head outputs move with a persona, [shifts, size]; without any, all directions count
+            alike.
+        trust: The part of `P` that comes from the shifts, 0 to 1; the rest counts all directions alike.
+
+    Attributes:
+        gram: J P J', scaled so that its mean diagonal is 1, [items, items].
+        spread: J P in the same scale, [items, size]: a person's offsets are their weights times this.
 
     Example:
         >>> ridge = ResponseRidge(np.eye(3))
@@ -29,10 +38,20 @@ class ResponseRidge:
         [[1.0, 0.0, 0.0]]
     """
 
-    def __init__(self, gradients: NDArray[np.floating]) -> None:
-        rows = np.asarray(gradients, dtype=np.float64)
-        self.gram = rows @ rows.T
-        self.scale = max(float(np.trace(self.gram)) / len(self.gram), 1e-30)
+    def __init__(
+        self, gradients: NDArray[np.floating], shifts: NDArray[np.floating] | None = None, *, trust: float = 0.9
+    ) -> None:
+        rows: Singles = gradients.astype(np.float32)
+        plain = _mean_diagonal(rows, rows)
+        if shifts is None or not len(shifts):
+            self.spread: Singles = rows / np.float32(plain)
+        else:
+            moved: Singles = shifts.astype(np.float32)
+            informed: Singles = (rows @ moved.T) @ moved
+            share = trust / _mean_diagonal(informed, rows)
+            self.spread = np.float32(share) * informed + np.float32((1 - trust) / plain) * rows
+        gram = np.asarray(self.spread.astype(np.float64) @ rows.T.astype(np.float64))
+        self.gram: Floats = (gram + gram.T) / 2
         self._shared: dict[float, Floats] = {}
 
     def solve(self, residuals: Floats, *, penalty: float | None = None) -> tuple[Floats, Floats]:
@@ -40,8 +59,8 @@ class ResponseRidge:
 
         Args:
             residuals: Answer minus the model's own expected answer, [people, items]; NaN is unknown.
-            penalty: Relative to the mean squared length of a gradient. None chooses it for each person by the
-                leave-one-item-out error, in closed form: the strength of the offsets follows from it.
+            penalty: Relative to what moving along a gradient does to its own statement. None chooses it for each
+                person by the leave-one-item-out error, in closed form: the strength of the offsets follows from it.
 
         Returns:
             weights [people, items] and penalties [people].
@@ -58,20 +77,39 @@ class ResponseRidge:
             for person in np.flatnonzero(~complete):
                 where = known[person]
                 if where.any():
-                    gram = self.gram[np.ix_(where, where)]
-                    solved, error = _apply(self._inverted(gram, value), residuals[person, where][None])
+                    inverse = _inverted(self.gram[np.ix_(where, where)], value)
+                    solved, error = _apply(inverse, residuals[person, where][None])
                     weights[g, person, where], errors[g, person] = solved[0], error[0]
         # Ties (nobody's answers known) go to the strongest penalty, the one that moves the model least.
         best = len(grid) - 1 - np.argmin(errors[::-1], axis=0)
         return weights[best, np.arange(len(residuals))], np.asarray(grid)[best]
 
+    def whitened(self) -> tuple[Floats, Floats, Singles]:
+        """Coordinates in which the penalty is a plain square and the response is a diagonal.
+
+        Returns:
+            response: The squared response along each coordinate, [coordinates], the eigenvalues of `gram`.
+            inwards: Weights to coordinates, [items, coordinates].
+            outwards: Coordinates to offsets, [coordinates, size].
+        """
+        values, vectors = np.linalg.eigh(self.gram)
+        kept = values > 1e-6 * values[-1]
+        values, vectors = values[kept], vectors[:, kept]
+        outwards = (vectors / np.sqrt(values)).T @ self.spread.astype(np.float64)
+        return values, vectors * np.sqrt(values), outwards.astype(np.float32)
+
     def _inverse(self, penalty: float) -> Floats:
         if penalty not in self._shared:
-            self._shared[penalty] = self._inverted(self.gram, penalty)
+            self._shared[penalty] = _inverted(self.gram, penalty)
         return self._shared[penalty]
 
-    def _inverted(self, gram: Floats, penalty: float) -> Floats:
-        return np.asarray(np.linalg.inv(gram + penalty * self.scale * np.eye(len(gram))), dtype=np.float64)
+
+def _inverted(gram: Floats, penalty: float) -> Floats:
+    return np.asarray(np.linalg.inv(gram + penalty * np.eye(len(gram))), dtype=np.float64)
+
+
+def _mean_diagonal(spread: Singles, rows: Singles) -> float:
+    return max(float(np.einsum("is,is->", spread, rows, dtype=np.float64)) / len(rows), 1e-30)
 
 
 def _apply(inverse: Floats, residuals: Floats) -> tuple[Floats, Floats]:

@@ -1,4 +1,9 @@
-"""A few real optimisation steps on the offsets, several people at a time."""
+"""A few real optimisation steps on the offsets, several people at a time.
+
+The linear fit is one Newton step from the plain model, by gradients taken there. These are further steps of the same
+kind, each from where the one before led: the gradient is the true one, at the present offsets; the curvature stays that
+of the linearised model, which makes it a diagonal.
+"""
 
 from collections.abc import Sequence
 
@@ -8,6 +13,7 @@ from numpy.typing import NDArray
 
 from persona_align.steering.asking import Asked
 from persona_align.steering.lessons import in_evaluation
+from persona_align.steering.linear import ResponseRidge
 
 __all__ = ["answer_losses", "optimise"]
 
@@ -18,66 +24,55 @@ Orders = tuple[Asked, Asked]
 
 def optimise(
     asked: Orders,
-    start: Singles,
+    ridge: ResponseRidge,
     answers: Floats,
+    expected: Floats,
     *,
-    steps: int = 12,
-    items: int = 20,
-    rate: float = 0.1,
-    decay: float = 0.5,
+    steps: int = 6,
+    pace: float = 0.7,
     people: int = 8,
-    seed: int = 0,
 ) -> Singles:
-    """Offsets under which people's own answers become likelier, from a start, by Adam.
+    """Offsets under which people's own answers are likelier, with the same penalty as the linear fit.
 
     Args:
-        asked: The questions in both orders of the letters.
-        start: Where to begin, [people, layers, heads, head_dim].
+        asked: The questions in both orders of the letters; each step asks every statement in one of them.
+        ridge: The linear fit, from which the steps start.
         answers: Agreement 1 to 5, NaN unknown, [people, items].
+        expected: The plain model's expected agreement, [items].
         steps: How many steps.
-        items: Statements a step; they come round in a random order, half of them in either order of the letters.
-        rate: Size of a step, in units of the start's root mean square.
-        decay: Weight of the squared distance from the start, relative to the start's own size, against the mean
-            negative log-likelihood of an answer.
+        pace: The part of a Newton step that is taken.
         people: How many people are optimised together.
-        seed: Of the order of the statements.
+
+    Returns:
+        [people, layers, heads, head_dim].
     """
-    parts = [
-        _optimise(asked, start[k : k + people], answers[k : k + people], steps, items, rate, decay, seed)
-        for k in range(0, len(start), people)
-    ]
-    return np.concatenate(parts)
+    weights, penalties = ridge.solve(answers - expected)
+    response, inwards, outwards = ridge.whitened()
+    device = asked[0].steered.device
+    basis = torch.from_numpy(outwards).to(device)
+    curvature = torch.from_numpy(response).float().to(device)
+    parts = []
+    for start in range(0, len(answers), people):
+        rows = slice(start, start + people)
+        at = torch.from_numpy(weights[rows] @ inwards).float().to(device)
+        penalty = torch.from_numpy(penalties[rows]).float().to(device)[:, None]
+        for step in range(steps):
+            slope = _slope(asked, at, basis, answers[rows], step) + penalty * at
+            at = at - pace * slope / (curvature + penalty)
+        parts.append((at @ basis).float().cpu().numpy())
+    return np.concatenate(parts).reshape(-1, *asked[0].steered.geometry.shape)
 
 
-def _optimise(
-    asked: Orders,
-    start: Singles,
-    answers: Floats,
-    steps: int,
-    items: int,
-    rate: float,
-    decay: float,
-    seed: int,
-) -> Singles:
-    rng = np.random.default_rng(seed)
-    steered = asked[0].steered
-    origin = torch.from_numpy(start).to(steered.device)
-    scale = origin.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-8)
-    moved = torch.zeros_like(origin, requires_grad=True)
-    optimiser = torch.optim.Adam([moved], lr=rate, betas=(0.9, 0.95))
-    order: list[int] = []
-    for step in range(steps):
-        if len(order) < items:
-            order += [int(k) for k in rng.permutation(answers.shape[1])]
-        chosen, order = order[:items], order[items:]
-        optimiser.param_groups[0]["lr"] = rate * (1.0 - 0.9 * step / steps)
-        with in_evaluation(steered), torch.enable_grad():
-            loss = _losses(asked, origin + scale * moved, chosen, answers, turn=step).sum()
-            penalty = decay * moved.square().mean((1, 2, 3)).sum()
-            (moved.grad,) = torch.autograd.grad(loss + penalty, [moved])
-        optimiser.step()
-    found: Singles = (origin + scale * moved.detach()).float().cpu().numpy()
-    return found
+def _slope(asked: Orders, at: torch.Tensor, basis: torch.Tensor, answers: Floats, turn: int) -> torch.Tensor:
+    """The gradient of the summed negative log-likelihood of each person's answers, [people, coordinates]."""
+    here = at.detach().requires_grad_(True)
+    items = list(range(answers.shape[1]))
+    with in_evaluation(asked[0].steered), torch.enable_grad():
+        offsets = (here @ basis).view(len(at), *asked[0].steered.geometry.shape)
+        known = torch.from_numpy((~np.isnan(answers)).sum(axis=1)).to(at)
+        loss = (_losses(asked, offsets, items, answers, turn=turn) * known).sum()
+        (slope,) = torch.autograd.grad(loss, [here])
+    return slope
 
 
 def answer_losses(asked: Orders, offsets: torch.Tensor, items: NDArray[np.intp], answers: Floats) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from persona_align.steering.asking import Asked, questions
+from persona_align.steering.contexts import context_shifts
 from persona_align.steering.lessons import Progress, in_evaluation
 from persona_align.steering.linear import ResponseRidge
 from persona_align.steering.offsets import ActivationOffsets, Positions
@@ -89,7 +90,7 @@ class ActivationSearch:
         self.layout = layout_of(tokenizer)
         self.steered = SteeredModel.of(hf_model)
         self.positions: Positions = positions
-        plain, reverse = questions(tokenizer, self.statements)
+        plain, reverse = (questions(tokenizer, self.statements, reverse=reverse) for reverse in (False, True))
         self._asked = Asked(self.steered, plain, positions), Asked(self.steered, reverse, positions)
         captured = capture_statements(
             self.steered,
@@ -100,25 +101,28 @@ class ActivationSearch:
             batch=batch,
             progress=progress,
         )
-        self._prepare(captured, keep)
+        shifts = context_shifts(self.steered, tokenizer, self.statements, cache=cache, progress=progress)
+        self._prepare(captured, keep, shifts)
 
     @classmethod
-    def of_captured(cls, captured: Captured, steered: Any, *, keep: int = 24) -> "ActivationSearch":
+    def of_captured(
+        cls, captured: Captured, steered: Any, *, keep: int = 24, shifts: Singles | None = None
+    ) -> "ActivationSearch":
         """A search over what was captured elsewhere, on the model of `steered`; it cannot "optimize" or `tune`."""
         made = cls.__new__(cls)
         made.statements = tuple(map(str, range(len(captured.expected))))
         made.layout, made.steered, made.positions = "none", steered, "last_prompt_onward"
         made._asked = Asked(steered, []), Asked(steered, [])
-        made._prepare(captured, keep)
+        made._prepare(captured, keep, shifts)
         return made
 
-    def _prepare(self, captured: Captured, keep: int) -> None:
+    def _prepare(self, captured: Captured, keep: int, shifts: Singles | None) -> None:
         self.expected = captured.expected
         self.keep = min(keep, len(captured.agree))
         self._gradient = captured.gradient
-        self._flat = np.ascontiguousarray(captured.gradient.swapaxes(0, 1)).reshape(len(self.expected), -1)
+        rows = np.ascontiguousarray(captured.gradient.swapaxes(0, 1)).reshape(len(self.expected), -1)
         self._probes = HeadProbes(captured.agree, captured.disagree)
-        self._ridge = ResponseRidge(self._flat)
+        self._ridge = ResponseRidge(rows, shifts)
         # What moving each head along one statement's own difference does to that statement's answer, [heads, items].
         self._own = np.einsum("hid,hid->hi", captured.gradient, self._probes.difference, dtype=np.float64)
 
@@ -236,13 +240,12 @@ class ActivationSearch:
             return values
         if method == "search":
             found = self._search(answers)
-        else:
+        elif method == "linear":
             weights, _ = self._ridge.solve(answers - self.expected)
-            found = weights.astype(np.float32) @ self._flat
-        found = found.reshape(-1, *self.steered.geometry.shape)
-        if method == "optimize":
-            found = optimise(self._asked, found, answers, seed=seed)
-        return found
+            found = weights.astype(np.float32) @ self._ridge.spread
+        else:
+            found = optimise(self._asked, self._ridge, answers, self.expected)
+        return found.reshape(-1, *self.steered.geometry.shape)
 
     def _search(self, answers: Floats) -> Singles:
         """The paper's displacement of the K best heads, its strength from the linearised response, [people, size]."""

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from persona_align.errors import IncompatibleOffsetsError
-from persona_align.steering.asking import Asked, Question, expected_agreement, question
+from persona_align.steering.asking import Asked, Question, expected_agreement, questions
 from persona_align.steering.lessons import Progress, in_evaluation
 from persona_align.steering.offsets import Positions
 from persona_align.steering.prompting import layout_of
 from persona_align.steering.questionnaire import QUESTIONNAIRE_VERSION
 from persona_align.steering.steered import SteeredModel
 
-__all__ = ["Captured", "at_the_letter", "capture_statements"]
+__all__ = ["Captured", "at_the_letter", "capture_key", "capture_statements", "kept"]
 
 Singles = NDArray[np.float32]
 FORMAT = 1
@@ -69,17 +70,13 @@ def capture_statements(
     Raises:
         IncompatibleOffsetsError: The cache holds something else under this name.
     """
-    key = _key(steered, tokenizer, statements, positions, batch)
+    key = capture_key(steered, tokenizer, statements, positions, batch)
     folder = Path(cache) / f"statements-{key}" if cache is not None else None
     parts = []
     for number, start in enumerate(range(0, len(statements), batch)):
         file = folder / f"part-{number:04d}.safetensors" if folder is not None else None
-        if file is not None and file.is_file():
-            parts.append(_read(file, key))
-        else:
-            parts.append(_capture(steered, tokenizer, statements[start : start + batch], positions))
-            if file is not None:
-                _write(file, parts[-1], key)
+        some = statements[start : start + batch]
+        parts.append(kept(file, key, partial(_capture, steered, tokenizer, some, positions)))
         if progress is not None:
             progress("statements", min(start + batch, len(statements)), len(statements))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}
@@ -93,7 +90,7 @@ def _capture(
     """One batch: activations and gradients [items, heads, head_dim], expected agreement [items]."""
     orders: list[dict[str, NDArray[Any]]] = []
     for reverse in (False, True):
-        asked = [question(tokenizer, text, reverse=reverse) for text in statements]
+        asked = questions(tokenizer, statements, reverse=reverse)
         with in_evaluation(steered):
             gradient, expected = _gradients(Asked(steered, asked, positions))
             orders.append(
@@ -129,29 +126,39 @@ def _gradients(asked: Asked) -> tuple[Singles, NDArray[np.float64]]:
     return gradient.float().cpu().flatten(1, 2).numpy(), expected.detach().double().cpu().numpy()
 
 
-def _key(steered: SteeredModel, tokenizer: Any, statements: Sequence[str], positions: Positions, batch: int) -> str:
+def capture_key(
+    steered: SteeredModel, tokenizer: Any, statements: Sequence[str], positions: Positions, batch: int
+) -> str:
+    """A name for what a model makes of some statements: another model, template or wording has another name."""
     template = getattr(tokenizer, "chat_template", None)
     asked = [layout_of(tokenizer), template, list(statements), positions, batch]
     parts = [FORMAT, QUESTIONNAIRE_VERSION, steered.fingerprint, *asked]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
 
 
-def _write(file: Path, part: dict[str, NDArray[Any]], key: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".tmp")
-    save_file({name: np.ascontiguousarray(part[name]) for name in _ARRAYS}, unfinished, metadata={"key": key})
-    unfinished.replace(file)
+def kept(file: Path | None, key: str, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Arrays from a file, or made and written there; no file makes them every time.
 
-
-def _read(file: Path, key: str) -> dict[str, NDArray[Any]]:
+    Raises:
+        IncompatibleOffsetsError: The file is damaged, or holds what was made under another key.
+    """
+    if file is None:
+        return make()
+    if not file.is_file():
+        made = make()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".tmp")
+        save_file({name: np.ascontiguousarray(array) for name, array in made.items()}, unfinished, {"key": key})
+        unfinished.replace(file)
+        return made
     try:
         with safe_open(file, framework="numpy") as opened:
             found = (opened.metadata() or {}).get("key")
-            part = {name: opened.get_tensor(name) for name in _ARRAYS} if found == key else {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
     except Exception as error:  # safetensors raises its own kinds for a damaged file
         raise IncompatibleOffsetsError(f"{file} cannot be read ({error}).", "Delete it: it is made again.") from error
-    if not part:
+    if found != key:
         raise IncompatibleOffsetsError(
             f"{file} was captured on another model or other statements.", "Give each model a cache folder of its own."
         )
-    return part
+    return arrays
