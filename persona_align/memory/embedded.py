@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from persona_align.errors import StoreUnavailableError
+from persona_align.memory.copying import copy_shard
 from persona_align.memory.folder import Folder, remove, sync_folder, sync_tree, unavailable
 from persona_align.memory.pool import OPEN_BYTES, ShardPool
 from persona_align.memory.recovery import Recovery, salvage
@@ -120,7 +121,6 @@ class Embedded:
         gone = [user_id] if everything else []
         intent = {"kind": "forget", "user_id": user_id, "ids": list(ids), "everything": everything, "cutoff": cutoff}
         name = self.folder.begin(f"forget-{cutoff:020d}", intent)
-        self._signed.discard(user_id)
         try:
             self.rebuild(prefix, without=ids, without_users=gone)
         except BaseException:
@@ -174,10 +174,21 @@ class Embedded:
 
     def users(self) -> Iterator[str]:
         """Everybody who has records."""
-        for prefix in sorted(self.folder.manifest["shards"]):
-            with self.lease_shard(prefix) as shard:
-                names = [] if shard is None else sorted(shard.signatures())
-            yield from names
+        for prefix in self.prefixes():
+            yield from self.users_of(prefix)
+
+    def prefixes(self) -> list[str]:
+        """The bit prefixes of all shards."""
+        return sorted(self.folder.manifest["shards"])
+
+    def users_of(self, prefix: str) -> list[str]:
+        """Everybody in one shard."""
+        with self.lease_shard(prefix) as shard:
+            return [] if shard is None else sorted(shard.signatures())
+
+    def lane_of(self, prefix: str) -> int:
+        """Which lane writes a shard."""
+        return int(prefix[: self._lane_bits], 2)
 
     def close(self) -> None:
         """Close every shard and let the folder go."""
@@ -236,7 +247,7 @@ class Embedded:
                 for target, name in targets.items():
                     new[target] = open_folder(self.folder.shards / name, create=True)
                     stack.callback(new[target].close)
-                left_out = _copy(old, new, set(without), without_users, change)
+                left_out = copy_shard(old, new, set(without), without_users, change)
             for name in targets.values():
                 sync_tree(self.folder.shards / name)
             sync_folder(self.folder.shards)
@@ -246,6 +257,7 @@ class Embedded:
                 with suppress(OSError):
                     remove(self.folder.shards / name)
             raise
+        self._signed -= set(without_users)
         self.pool.retire(old_name)
         try:
             remove(self.folder.shards / old_name)
@@ -345,49 +357,9 @@ class Embedded:
                 self._unsplittable[half] = 2 * rows
 
 
-def _copy(
-    old: Shard,
-    new: dict[str, Shard],
-    without: set[str],
-    without_users: Collection[str],
-    change: Callable[[list[Row]], list[Row]] | None,
-) -> int:
-    ids = old.ids()
-    kept = [key for key in ids if key not in without]
-    copied = 0
-    for rows in old.rows(kept):
-        routed: dict[str, list[Row]] = {}
-        for row in change(rows) if change else rows:
-            routed.setdefault(_target(new, row.metadata["user_id"]), []).append(row)
-        for target, part in routed.items():
-            new[target].add(part)
-        copied += len(rows)
-    signatures: dict[str, dict[str, dict[str, Any]]] = {}
-    for user, fields in old.signatures().items():
-        if user not in without_users:
-            fields.pop("user_id")
-            signatures.setdefault(_target(new, user), {})[user] = fields
-    for target, users in signatures.items():
-        new[target].sign(users)
-    total = sum(shard.count() for shard in new.values())
-    if not copied == total == len(kept):
-        raise StoreUnavailableError(
-            f"Of {len(kept)} rows {total} were copied, so the shard was left as it was.",
-            "Close the memory and open it again: what can be read is recovered.",
-        )
-    return len(ids) - len(kept)
-
-
 def _concerned(shard: Shard, intent: Mapping[str, Any]) -> list[str]:
     wanted = shard.ids(intent["user_id"]) if intent["everything"] else shard.known(intent["ids"])
     return [row.id for rows in shard.rows(wanted) for row in rows if row.metadata["seq"] <= intent["cutoff"]]
-
-
-def _target(shards: dict[str, Shard], user_id: str) -> str:
-    if len(shards) == 1:
-        return next(iter(shards))
-    bits = f"{int(user_key(user_id), 16):0128b}"
-    return next(prefix for prefix in shards if bits.startswith(prefix))
 
 
 def _unique(rows: Iterable[Row]) -> list[Row]:

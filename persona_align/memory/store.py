@@ -228,7 +228,9 @@ class Memory:
         self._check_open()
         if self.retention is None and self.max_records is None:
             return 0
-        return sum(self._trim(user_id) for user_id in list(self.users()))
+        if isinstance(self.backend, Server):
+            return sum(self._trim(user_id) for user_id in list(self.users()))
+        return sum(self._trim_shard(self.backend, prefix) for prefix in self.backend.prefixes())
 
     def users(self) -> Iterator[str]:
         """Everybody who has records, each once."""
@@ -348,6 +350,22 @@ class Memory:
                 return erase(self.backend, user_id, rows, self._clock.tick()).erased
             finally:
                 self._changed(user_id)
+
+    def _trim_shard(self, backend: Embedded, prefix: str) -> int:
+        with self._lanes[backend.lane_of(prefix)].lock:
+            rows: list[str] = []
+            users: dict[str, bool] = {}
+            for user_id in backend.users_of(prefix):
+                timeline = self._timeline(user_id, self._revision(user_id))
+                surplus = timeline.entries[: self._hidden(timeline)]
+                if surplus:
+                    users[user_id] = len(surplus) == len(timeline)
+                    rows += [row_id(user_id, entry.record.id) for entry in surplus]
+            if rows:
+                backend.rebuild(prefix, without=rows, without_users=[user for user, gone in users.items() if gone])
+                for user_id in users:
+                    self._changed(user_id)
+            return len(rows)
 
 
 def check_user(user_id: str) -> None:

@@ -176,7 +176,7 @@ def steps_of_a_forget():
     return [
         (Folder, "begin"),
         (embedded, "open_folder"),
-        (embedded, "_copy"),
+        (embedded, "copy_shard"),
         (embedded, "sync_tree"),
         (Folder, "switch"),
         (embedded, "remove"),

@@ -15,10 +15,11 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 
 def colliding(monkeypatch):
     """All users in one shard, as if their hashes began alike."""
-    from persona_align.memory import embedded
+    from persona_align.memory import copying, embedded
 
     original = embedded.user_key
-    monkeypatch.setattr(embedded, "user_key", lambda user: "0" * 8 + original(user)[8:])
+    for module in (copying, embedded):
+        monkeypatch.setattr(module, "user_key", lambda user: "0" * 8 + original(user)[8:])
 
 
 @pytest.mark.parametrize("seed", [0, 1])
