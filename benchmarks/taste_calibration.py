@@ -1,7 +1,7 @@
 """How sharp taste's log odds should be, on matters and registers of our own that the prior was not fitted on.
 
-For every pair of registers, the space is fitted without the two and on two thirds of the matters; a user who prefers
-one of them is seen in 1, 4 or 12 comparisons and tested on other matters. The sharpness is what makes the odds likeliest.
+For every pair of registers, the space is fitted without the two and on two thirds of the matters. A user who prefers
+one of them is seen in 1, 4 or 12 comparisons and tested on other matters. The best sharpness makes the answers likeliest.
 `PYTHONPATH=.:training python benchmarks/taste_calibration.py`
 """
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import ensure_config, run_in_executor
 from pydantic import ConfigDict, Field
 
 from persona_align.aligner import PersonaAligner
@@ -62,6 +62,12 @@ class PersonaRetriever(BaseRetriever):
         del run_manager  # LangChain passes it by name
         found = self.aligner.retrieve(require_user(user_id or self.user_id), query, k or self.k)
         return [_document(each) for each in found]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, user_id: str = "", k: int | None = None
+    ) -> list[Document]:
+        told = run_manager.get_sync()
+        return await run_in_executor(None, self._get_relevant_documents, query, run_manager=told, user_id=user_id, k=k)
 
 
 def _document(found: Retrieved) -> Document:

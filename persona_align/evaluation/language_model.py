@@ -98,7 +98,8 @@ def model_arms(
     chat = _chat(model)
     replies = Replies(chat.model, chat.tokenizer)
     basis = basis or _basis(chat.model)
-    gains: dict[str, list[float]] = {"plain": [], "ica": [], "pba": []} | ({} if basis is None else {"pas": []})
+    names = ("plain", "ica", "pba") if basis is None else ("plain", "ica", "pba", "pas")
+    gains: dict[str, list[float]] = {name: [] for name in names}
     with PersonaAligner.open(encoder=encoder) as aligner:
         for number, case in enumerate(cases):
             user = f"case-{number}"

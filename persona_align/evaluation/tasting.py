@@ -118,7 +118,7 @@ def accuracy(right: Sequence[float], prompts: Sequence[str], seed: int) -> dict[
     names, groups = np.unique(np.array(prompts), return_inverse=True)
     sums = np.bincount(groups, np.asarray(right, dtype=np.float64))
     sizes = np.bincount(groups)
-    interval = over_people(lambda counts: float(counts @ sums / max(counts @ sizes, 1)), len(names), seed=seed)
+    interval = over_people(lambda counts: float(counts @ sums) / max(float(counts @ sizes), 1.0), len(names), seed=seed)
     return {
         "accuracy": round(interval.value, 4),
         "interval": [round(interval.low, 4), round(interval.high, 4)],

@@ -17,9 +17,8 @@ def learned(topic: str) -> str:
 def case(number: int, child: bool) -> dict:
     def pair(topic: str) -> dict:
         both = (simple(topic), learned(topic))
-        return dict(
-            zip(("prompt", "chosen", "rejected"), (f"Explain {topic}.", *(both if child else both[::-1])), strict=True)
-        )
+        chosen, rejected = both if child else both[::-1]
+        return {"prompt": f"Explain {topic}.", "chosen": chosen, "rejected": rejected}
 
     topics = TOPICS[number % len(TOPICS) :] + TOPICS[: number % len(TOPICS)]
     return {

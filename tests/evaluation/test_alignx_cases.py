@@ -50,7 +50,8 @@ def test_log_probabilities_are_those_of_one_reply_at_a_time(replies):
             logits = replies.model(torch.tensor([prompt + ids])).logits[0].log_softmax(-1)
         naive = sum(float(logits[len(prompt) + i - 1, token]) for i, token in enumerate(ids))
         assert found == pytest.approx(naive, rel=1e-4)
-        assert found < 0 and math.isfinite(found)
+        assert found < 0
+        assert math.isfinite(found)
 
 
 def test_the_arms_of_a_model_are_counted_over_the_plain_model(tmp_path):

@@ -20,11 +20,8 @@ def test_the_preference_comes_back_in_every_setting(result):
 
 def test_histories_hold_user_messages_alone(result):
     sizes = {setting: part["messages"] for setting, part in result.items()}
-    assert sizes == {
-        "stated": len(DISTRACTORS) + 1,
-        "revealed": len(DISTRACTORS) + 2,
-        "ten topics": len(DISTRACTORS) + 4,
-    }
+    above = {setting: size - len(DISTRACTORS) for setting, size in sizes.items()}
+    assert above == {"stated": 1, "revealed": 2, "ten topics": 4}
 
 
 def test_trivial_baselines_stand_beside(result):
@@ -40,7 +37,7 @@ def test_the_figure_is_written(result, tmp_path):
 @pytest.mark.data
 @pytest.mark.slow
 def test_preferences_are_found_among_real_chat(benchmark_data):
-    result = prefeval.run(benchmark_data, limit=4)
+    result = prefeval.run(benchmark_data, limit=2)
     found = {setting: part["arms"]["retrieval"]["accuracy"] for setting, part in result.items()}
     plain = {setting: part["baselines"]["cosine of whole messages"]["accuracy"] for setting, part in result.items()}
     assert found["stated"] >= 0.9

@@ -67,7 +67,7 @@ def test_all_of_alignx_s_history_is_read(tmp_path):
 def test_another_format_is_refused_by_name(tmp_path, text):
     path = tmp_path / "other.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InvalidRecordError, match="other.json"):
+    with pytest.raises(InvalidRecordError, match=r"other\.json"):
         read_cases(path)
 
 

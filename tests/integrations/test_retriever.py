@@ -24,14 +24,10 @@ def aligner():
         yield opened
 
 
-@pytest.fixture(scope="module")
-def shared(request, aligner):
-    request.cls.aligner = aligner
-
-
-@pytest.mark.usefixtures("shared")
 class TestStandard(RetrieversIntegrationTests):
-    aligner: PersonaAligner
+    @pytest.fixture(autouse=True)
+    def shared(self, aligner):
+        self.aligner = aligner
 
     @property
     def retriever_constructor(self):
