@@ -5,12 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persona_align.memory.entry import Entry
+    from persona_align.memory.erasure import Receipt
     from persona_align.memory.history import History
+    from persona_align.memory.retrieval import Retrieved, retrieve
     from persona_align.memory.store import Memory
 
-__all__ = ["Entry", "History", "Memory"]
+__all__ = ["Entry", "History", "Memory", "Receipt", "Retrieved", "retrieve"]
 
-_HOMES = {"Entry": "entry", "History": "history", "Memory": "store"}
+_HOMES = {
+    "Entry": "entry",
+    "History": "history",
+    "Memory": "store",
+    "Receipt": "erasure",
+    "Retrieved": "retrieval",
+    "retrieve": "retrieval",
+}
 
 
 def __getattr__(name: str) -> Any:
