@@ -19,6 +19,7 @@ __all__ = ["Batcher"]
 
 _COMING_SECONDS = 0.02
 _IDLE_SECONDS = 2.0
+_BURST_SECONDS = 0.0003
 _PADDING_TOKENS = 2048
 _GROUP: ContextVar["_Group | None"] = ContextVar("persona_align_group", default=None)
 _BY_MODEL: "weakref.WeakKeyDictionary[Any, Batcher]" = weakref.WeakKeyDictionary()
@@ -45,7 +46,7 @@ class Batcher:
 
     A thread runs rounds while there is work and ends soon after. A round takes what waits, up to its limit; requests
     that come during a round meet in the next one. A round waits, for a few milliseconds, only for requests whose
-    prompt is being written at that moment: a lone request never waits. Rows end on their own, whatever their
+    prompt is being written at that moment: a lone request does not wait. Rows end on their own, whatever their
     neighbours do, and a very long prompt does not pad many short ones. Turns are taken in order of arrival, except
     that requests with the same offsets, which means of the same user, alternate with everybody else's.
     """
@@ -139,6 +140,9 @@ class Batcher:
     def _next_round(self) -> list[_Ticket]:
         with self._changed:
             self._idle()
+            if self._waiting == 1 and not self._coming:
+                # Gives the other threads of a burst the moment they need to announce themselves.
+                self._changed.wait(_BURST_SECONDS)
             while self._coming and self._changed.wait(_COMING_SECONDS):
                 continue
             tickets = self._take()

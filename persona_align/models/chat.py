@@ -65,10 +65,12 @@ class ChatTransformers(BaseChatModel):
         pydantic.ValidationError: An unknown name, or a value out of range.
 
     Example:
-        >>> from persona_align import demo  # doctest: +SKIP
-        >>> model, tokenizer = demo.load()  # doctest: +SKIP
-        >>> chat = ChatTransformers(model=model, tokenizer=tokenizer, max_tokens=40)  # doctest: +SKIP
-        >>> chat.invoke("How do I keep basil alive?").text  # doctest: +SKIP
+        >>> from persona_align import demo
+        >>> model, tokenizer = demo.load()
+        >>> chat = ChatTransformers(model=model, tokenizer=tokenizer, max_tokens=20)
+        >>> reply = chat.invoke("What should I cook tonight?")
+        >>> bool(reply.text), reply.usage_metadata["output_tokens"] <= 20
+        (True, True)
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
