@@ -25,7 +25,9 @@ from persona_align.records import Turn
 from persona_align.steering import SteeredModel
 
 MAX_TOKENS = 110
-ROWS = 50
+ROWS = 100
+FEW = 30
+"""Questions for what is only reported beside the main figures."""
 VALUE = {"high": 0.9, "low": -0.9}
 
 
@@ -34,11 +36,14 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="folder of a trained model; the bundled one without it")
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-chat", action="store_true")
     parser.add_argument("--no-questionnaire", action="store_true")
     parser.add_argument("--no-steering", action="store_true")
     options = parser.parse_args()
     model, tokenizer = load(options.model)
-    results: dict[str, Any] = {"chat": chat(model, tokenizer, options)}
+    results: dict[str, Any] = {}
+    if not options.no_chat:
+        results["chat"] = chat(model, tokenizer, options)
     if not options.no_questionnaire:
         results["questionnaire"] = questionnaire_errors(model, tokenizer)
     if options.model is None:
@@ -65,7 +70,7 @@ def chat(model: Any, tokenizer: Any, options: argparse.Namespace) -> dict[str, A
         for pole in POLES:
             replies["pba"][pole] = generate(model, tokenizer, [told(key, pole, q) for q in questions])
             replies["ica"][pole] = generate(model, tokenizer, [shown(key, pole, q, rng) for q in questions])
-            held_out = [shown(key, pole, q, rng, only_held_out=True) for q in questions]
+            held_out = [shown(key, pole, q, rng, only_held_out=True) for q in questions[:FEW]]
             replies["ica_held_out_wording"][pole] = generate(model, tokenizer, held_out)
             if basis is None:
                 continue
@@ -75,7 +80,8 @@ def chat(model: Any, tokenizer: Any, options: argparse.Namespace) -> dict[str, A
             if offsets is None:
                 continue
             replies["pas"][pole] = generate(model, tokenizer, questions, steered, offsets)
-            steered_perplexity.append(likelihood(model, tokenizer, questions, replies["pas"][pole]))
+            few = replies["pas"][pole][:FEW]
+            steered_perplexity.append(likelihood(model, tokenizer, questions[:FEW], few))
         for arm, found in replies.items():
             if len(found) == len(POLES):
                 arms[arm][key] = judge.share(found)

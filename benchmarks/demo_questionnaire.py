@@ -14,6 +14,8 @@ from persona_align.steering.questionnaire import questionnaire
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+_TOGETHER = 60
+"""Statements that are asked in one forward pass behind the same opening."""
 
 
 def questionnaire_errors(model: Any, tokenizer: Any, *, seed: int = 0) -> dict[str, Any]:
@@ -29,9 +31,10 @@ def questionnaire_errors(model: Any, tokenizer: Any, *, seed: int = 0) -> dict[s
     reader = Reader(model, tokenizer, statements, ~train)
     base = reader.answers("", [])
     results["base model"] = score(population.agreement(np.broadcast_to(base, people.shape)))
+    print(results, flush=True)
     results["told the five trait levels"] = score(_told(reader, population, people, statements, train))
     rng = np.random.default_rng(seed)
-    for shown in (10, 30):
+    for shown in (30,):
         for one_a_facet in (False, True):
             name = f"shown {shown} answers{', spread over the facets' if one_a_facet else ' drawn at random'}"
             chosen = [_choose(person, statements, train, shown, rng, one_a_facet) for person in people]
@@ -66,6 +69,7 @@ class Reader:
     def __init__(self, model: Any, tokenizer: Any, statements: list[Statement], asked: NDArray[np.bool_]) -> None:
         self.model, self.tokenizer, self.statements = model, tokenizer, statements
         self.asked = np.where(asked)[0]
+        self._kept: tuple[tuple[str, ...], list[int]] | None = None
         self.letters = [tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in "ABCDE"]
 
     def answers(self, block: str, shown: list[tuple[str, int]]) -> Ints:
@@ -78,26 +82,47 @@ class Reader:
         answers[self.asked] = (np.cumsum(likely / likely.sum(axis=1, keepdims=True), axis=1) < 0.5).sum(axis=1) + 1
         return answers
 
+    def _ids(self, messages: list[dict[str, str]]) -> list[int]:
+        """Token ids, of which those before the last message are kept from one statement to the next."""
+        before, last = messages[:-1], messages[-1:]
+        key = tuple(message["content"] for message in before)
+        if self._kept is None or self._kept[0] != key:
+            ids = self.tokenizer.apply_chat_template(before, return_dict=False) if before else []
+            self._kept = (key, ids)
+        ids = self.tokenizer.apply_chat_template(last, add_generation_prompt=True, return_dict=False)
+        return [*self._kept[1], *(ids[1:] if before else ids)]
+
     def _probabilities(self, block: str, shown: list[tuple[str, int]], reverse: bool) -> Floats:
         import torch
 
-        prompts = []
-        for i in self.asked:
-            messages = questionnaire(self.statements[i].text, shown, reverse=reverse, persona=block)
-            ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-            prompts.append(ids)
+        prompts = [
+            self._ids(questionnaire(self.statements[i].text, shown, reverse=reverse, persona=block)) for i in self.asked
+        ]
         shared = next(i for i, ids in enumerate(zip(*prompts, strict=False)) if len(set(ids)) > 1)
-        width = max(map(len, prompts)) - shared
-        rest = torch.zeros((len(prompts), width), dtype=torch.long)
-        for row, ids in enumerate(prompts):
-            rest[row, : len(ids) - shared] = torch.tensor(ids[shared:])
         with torch.no_grad():
-            cache = self.model(torch.tensor([prompts[0][:shared]]), use_cache=True).past_key_values
-            cache.batch_repeat_interleave(len(prompts))
-            logits = self.model(rest, past_key_values=cache, use_cache=True).logits
-        last = torch.tensor([len(ids) - shared - 1 for ids in prompts])
-        picked = logits[torch.arange(len(prompts)), last][:, self.letters]
-        return np.asarray(torch.softmax(picked, dim=-1).double().numpy())
+            out = self.model(torch.tensor([prompts[0][:shared]]), use_cache=True)
+            parts = [
+                self._behind(out.past_key_values, [ids[shared:] for ids in prompts[start : start + _TOGETHER]], shared)
+                for start in range(0, len(prompts), _TOGETHER)
+            ]
+        return np.concatenate(parts)
+
+    def _behind(self, cache: Any, rests: list[list[int]], shared: int) -> Floats:
+        """Letter probabilities behind several continuations of one opening, which do not see each other."""
+        import torch
+
+        ids = torch.tensor([[token for rest in rests for token in rest]])
+        block = torch.tensor([n for n, rest in enumerate(rests) for _ in rest])
+        position = torch.tensor([k for rest in rests for k in range(len(rest))])
+        sees = (block[:, None] == block[None, :]) & (position[:, None] >= position[None, :])
+        mask = torch.cat([torch.ones(len(block), shared, dtype=torch.bool), sees], dim=1)
+        hidden = torch.zeros(mask.shape).masked_fill(~mask, float("-inf"))[None, None]
+        logits = self.model(
+            ids, attention_mask=hidden, position_ids=position[None] + shared, past_key_values=cache, use_cache=True
+        ).logits[0]
+        cache.crop(shared)
+        last = np.cumsum([len(rest) for rest in rests]) - 1
+        return np.asarray(torch.softmax(logits[last][:, self.letters], dim=-1).double().numpy())
 
 
 def trivial(
