@@ -1,7 +1,8 @@
-"""How sharp taste's log odds should be, on matters and registers of our own that the prior was not fitted on.
+"""Whether taste's log odds are calibrated, on matters and registers of our own that the prior was not fitted on.
 
 For every pair of registers, the space is fitted without the two and on two thirds of the matters. A user who prefers
-one of them is seen in 1, 4 or 12 comparisons and tested on other matters. The best sharpness makes the answers likeliest.
+one of them is seen in 1, 4 or 12 comparisons and tested on other matters. "sharpness" is the factor on the log odds
+under which the answers are likeliest: near 1 they are calibrated.
 `PYTHONPATH=.:training python benchmarks/taste_calibration.py`
 """
 

@@ -2,7 +2,8 @@
 
 from persona_align_agents.middleware import PersonaMiddleware
 from persona_align_agents.node import persona_node
+from persona_align_agents.retriever import PersonaRetriever
 from persona_align_agents.tools import persona_tools
 from persona_align_agents.user import user_of
 
-__all__ = ["PersonaMiddleware", "persona_node", "persona_tools", "user_of"]
+__all__ = ["PersonaMiddleware", "PersonaRetriever", "persona_node", "persona_tools", "user_of"]

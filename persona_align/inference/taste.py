@@ -20,10 +20,7 @@ Floats = NDArray[np.float32]
 
 PROMPT_DRIFT = 0.25
 """How much a taste differs between unrelated prompts, as a share of how much it differs between people."""
-SHARPNESS = 0.5
-"""By how much log odds are scaled: real replies scatter more than Gaussian ones; fitted on held-out matters and
-registers of the reference corpus (benchmarks/taste_calibration.py)."""
-INDIFFERENT = 0.0005
+INDIFFERENT = 0.001
 """Log odds that are closer to zero than this, for every candidate, are not an opinion."""
 
 
@@ -111,7 +108,7 @@ class Taste:
             prompt: Shape [d], unit length; None counts all comparisons in full.
         """
         mean, variance = self.posterior(prompt)
-        return (2.0 * SHARPNESS * mean / (1.0 + variance)).astype(np.float64)
+        return (2.0 * mean / (1.0 + variance)).astype(np.float64)
 
     def forgetting(self) -> "Taste":
         """The taste of nobody: it abstains."""

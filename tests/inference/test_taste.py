@@ -5,7 +5,7 @@ import pytest
 
 from persona_align.encoder import Encoding, open_encoder
 from persona_align.inference.style_space import StyleSpace, open_style_space, plain_style_space, style_features
-from persona_align.inference.taste import PROMPT_DRIFT, SHARPNESS, Taste, comparison_numbers
+from persona_align.inference.taste import PROMPT_DRIFT, Taste, comparison_numbers
 
 PAIRS = (
     (
@@ -174,7 +174,7 @@ def test_a_score_is_the_log_odds_of_the_predictive_density(tiny_space):
         return -0.5 * ((x - mean) ** 2 / (1 + variance)).sum()
 
     first, second = taste.scores(None, candidates)
-    assert first - second == pytest.approx(SHARPNESS * (log_density(shift) - log_density(-shift)), rel=1e-4)
+    assert first - second == pytest.approx(log_density(shift) - log_density(-shift), rel=1e-4)
 
 
 def test_numbers_of_another_encoder_are_left_out(tiny_space):
