@@ -1,6 +1,7 @@
 """The largest body that a request may have."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["BodyLimit"]
@@ -41,14 +42,14 @@ class BodyLimit:
 
         async def noted(message: Any) -> None:
             nonlocal began
-            began = True
-            await send(message)
+            if read <= self.most:  # what the application makes of a body that was cut off is of no interest
+                began = True
+                await send(message)
 
-        try:
+        with suppress(_TooLargeError):
             await self.app(scope, counted, noted)
-        except _TooLargeError:
-            if not began:
-                await self._refuse(send)
+        if read > self.most and not began:
+            await self._refuse(send)
 
     async def _refuse(self, send: Any) -> None:
         message = f"The request body is larger than {self.most:,} bytes. Send less."

@@ -9,7 +9,7 @@ from persona_align_server.serve import server
 
 @contextmanager
 def served(app):
-    running = server(app, port=0, log_level="warning")
+    running = server(app, port=0, log_level="warning", loop="asyncio")
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     while not running.started:

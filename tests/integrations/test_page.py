@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from persona_align import PersonaAligner, Turn
+from persona_align import Comparison, PersonaAligner, Turn
 from persona_align.testing import EchoChat
 from persona_align_server import create_app
 from tests.integrations.serving import served
@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 SHORT = "Please keep your answers short and to the point, I hate long explanations."
-HOSTILE = "I love camping <img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+HOSTILE = "Soup. <img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def page(browser, address, aligner):
 def test_two_answers_side_by_side_and_why(page):
     page.fill("#question", "What shall I cook?")
     page.press("#question", "Enter")
-    page.wait_for_function("document.getElementById('why').textContent !== ''")
+    page.locator("#why:not(:empty)").wait_for()
     assert page.text_content("#base") == "What shall I cook?"
     assert "Concise communication style" in page.text_content("#aligned")
     assert "conciseness" in page.text_content("#why")
@@ -74,19 +74,19 @@ def test_evidence_correction_and_the_next_reply(page):
     slider.focus()
     page.keyboard.press("Home")
     page.locator("button.lock").first.click()
-    page.wait_for_function("document.querySelector('.pole').textContent.startsWith('Detailed')")
+    page.locator(".pole", has_text=re.compile("^Detailed")).first.wait_for()
     page.fill("#question", "And now?")
     page.press("#question", "Enter")
-    page.wait_for_function("document.getElementById('why').textContent !== ''")
+    page.locator("#why:not(:empty)").wait_for()
     assert "Detailed communication style" in page.text_content("#aligned")
     page.locator("button.release").first.click()
-    page.wait_for_function("document.querySelector('.pole').textContent.startsWith('Concise')")
+    page.locator(".pole", has_text=re.compile("^Concise")).first.wait_for()
 
 
 def test_a_preferred_reply_becomes_a_comparison(page, aligner):
     page.press("#question", "Enter")
     page.locator("#feedback button").first.click()
-    page.wait_for_function("document.getElementById('feedback').hidden")
+    page.locator("#feedback").wait_for(state="hidden")
     assert [r["kind"] for r in aligner.export("ada")["records"]].count("comparison") == 1
 
 
@@ -103,12 +103,12 @@ def test_forget_me_asks_first_and_shows_a_receipt(page, aligner):
 
 
 def test_stored_text_is_shown_and_never_run(page, aligner, address):
-    aligner.record("ada", Turn(role="user", text=HOSTILE))
+    aligner.record("ada", Comparison(prompt="Dinner?", chosen=HOSTILE, rejected="A wonderful soup with carrots. " * 9))
     page.reload()
-    camping = page.locator("#readings li", has_text="camping")
-    camping.locator("summary").click()
-    camping.locator(".evidence li").first.wait_for()
-    assert "<script>" in camping.locator(".evidence li").first.text_content()
+    page.locator("#readings summary", has_text="Concise").click()
+    hostile = page.locator(".evidence li", has_text="Soup.")
+    hostile.wait_for()
+    assert "<script>" in hostile.text_content()
     assert page.title() == "persona-align"
     assert page.locator("#readings img, #readings script").count() == 0
 

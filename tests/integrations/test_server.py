@@ -44,7 +44,9 @@ def http(address, key="key-of-ada"):
 
 def ask(address, text="What shall I cook?", key="key-of-ada", **settings):
     with client(address, key) as opened:
-        return opened.chat.completions.create(model="echo", messages=[{"role": "user", "content": text}], **settings)
+        messages = [{"role": "user", "content": text}]
+        reply = opened.chat.completions.create(model="echo", messages=messages, **settings)
+        return list(reply) if settings.get("stream") else reply
 
 
 def test_any_openai_client_becomes_personal(address):
@@ -57,7 +59,7 @@ def test_any_openai_client_becomes_personal(address):
 
 
 def test_streaming_gives_the_same_reply(address):
-    chunks = list(ask(address, user="ada", stream=True, stream_options={"include_usage": True}))
+    chunks = ask(address, user="ada", stream=True, stream_options={"include_usage": True})
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == ask(address).choices[0].message.content
     assert chunks[0].choices[0].delta.role == "assistant"
@@ -76,7 +78,8 @@ def test_modes_and_recording_per_request(address, aligner):
 
 
 def test_models_and_health(address):
-    assert [model.id for model in client(address).models.list()] == ["echo"]
+    with client(address) as opened:
+        assert [model.id for model in opened.models.list()] == ["echo"]
     assert httpx.get(f"{address}/health").json()["status"] == "ok"
 
 
@@ -96,7 +99,8 @@ def test_nobody_reads_anothers_data(address):
                 ("POST", "feedback", {"prompt": "p", "chosen": "a", "rejected": "b"}),
             ):
                 assert opened.request(method, f"/users/ada/{path}", json=body).status_code == status
-    assert http(address).get("/users/ada/export").json()["records"]
+    with http(address) as opened:
+        assert opened.get("/users/ada/export").json()["records"]
 
 
 def test_a_service_must_name_the_user(address):
