@@ -6,8 +6,10 @@ first and preferences the second, so both are read from the same pass.
 
 import hashlib
 import re
+import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -88,11 +90,26 @@ def open_encoder(encoder: "Encoder | str | Path | Any | None" = None) -> "Encode
     from sentence_transformers import SentenceTransformer
 
     try:
-        return SentenceEncoder(SentenceTransformer(str(encoder)))
+        with _quiet_if_local(Path(encoder)):
+            return SentenceEncoder(SentenceTransformer(str(encoder)))
     except (OSError, ValueError) as error:
         raise EncoderUnavailableError(
             f"The encoder {str(encoder)!r} could not be loaded: {error}.", _REMEDIES
         ) from error
+
+
+@contextmanager
+def _quiet_if_local(path: Path) -> Iterator[None]:
+    """No progress bar while a model is read from a folder; in a notebook it would ask for widgets."""
+    bars = sys.modules.get("transformers.utils.logging")  # loaded by sentence_transformers
+    if bars is None or not path.is_dir() or not bars.is_progress_bar_enabled():
+        yield
+        return
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        bars.enable_progress_bar()
 
 
 def split_sentences(text: str) -> list[tuple[int, int]]:

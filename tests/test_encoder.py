@@ -111,3 +111,12 @@ def test_an_altered_bundled_encoder_is_refused(monkeypatch, tmp_path):
 def test_what_is_no_encoder_is_refused(wrong, tmp_path):
     with pytest.raises(EncoderUnavailableError):
         open_encoder(str(tmp_path) if wrong == "/nowhere/at/all" else wrong)
+
+
+def test_opening_the_bundled_encoder_draws_no_progress_bar(capfd):
+    from transformers.utils import logging
+
+    assert logging.is_progress_bar_enabled()
+    open_encoder()
+    assert "Loading" not in capfd.readouterr().err
+    assert logging.is_progress_bar_enabled()  # others' bars are theirs
