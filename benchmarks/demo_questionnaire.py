@@ -120,7 +120,7 @@ class Reader:
         logits = self.model(
             ids, attention_mask=hidden, position_ids=position[None] + shared, past_key_values=cache, use_cache=True
         ).logits[0]
-        cache.crop(shared)
+        cache.crop(-ids.shape[1])
         last = np.cumsum([len(rest) for rest in rests]) - 1
         return np.asarray(torch.softmax(logits[last][:, self.letters], dim=-1).double().numpy())
 
