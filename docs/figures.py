@@ -133,29 +133,28 @@ def fluency(theme: Theme) -> Figure | None:
     if not card.is_file():
         return None
     basis = json.loads(card.read_text(encoding="utf-8"))
-    points = [{"strength": 0.0, "perplexity_ratio": 1.0, "changed": 0.0}, *basis["curve"]]
-    # On the axis that users turn: multiples of the calibrated default.
-    strengths = [point["strength"] / basis["strength"] for point in points]
-    figure = Figure(figsize=(7.0, 3.0), layout="constrained")
-    ax = figure.add_subplot()
-    ax.plot(strengths, [point["perplexity_ratio"] for point in points], "o-", color=ORANGE)
-    ax.axhline(FLUENCY_BOUND, color=theme.quiet, linestyle=":")
-    ax.axvline(1.0, color=theme.quiet, linewidth=1)
-    ax.text(1.02, ax.get_ylim()[1] * 0.96, "default", color=theme.quiet, va="top")
-    ax.text(strengths[-1], FLUENCY_BOUND, "bound", color=theme.quiet, va="bottom", ha="right")
-    ax.set(xlabel="strength", ylabel="perplexity, times the usual", ylim=(0, None), xlim=(0, None))
-    shares = ax.twinx()
-    shares.plot(strengths, [100 * point["changed"] for point in points], "s--", color=BLUE)
-    shares.set(ylim=(0, 105), ylabel="replies that changed, %")
-    shares.spines["right"].set_visible(True)
-    ax.yaxis.label.set_color(ORANGE)
-    shares.yaxis.label.set_color(BLUE)
+    series: dict[int, list[dict[str, float]]] = {}
+    for point in basis["curve"]:
+        start = {"strength": 0.0, "perplexity_ratio": 1.0, "changed": 0.0}
+        series.setdefault(int(point.get("poles", 1)), [start]).append(point)
+    figure = Figure(figsize=(8.0, 2.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (poles, points), colour, marker in zip(series.items(), (BLUE, ORANGE, GREEN), "os^", strict=False):
+        label = "one preference" if poles == 1 else f"{poles} preferences at once"
+        strengths = [point["strength"] for point in points]
+        ratios = [point["perplexity_ratio"] for point in points]
+        left.plot(strengths, ratios, marker=marker, color=colour, label=label)
+        right.plot(strengths, [100 * point["changed"] for point in points], marker=marker, color=colour, label=label)
+    left.axhline(FLUENCY_BOUND, color=theme.quiet, linestyle=":", label="bound on fluency")
+    left.set(xlabel="factor on the raw offsets", ylabel="perplexity, times the usual", yscale="log")
+    right.set(xlabel="factor on the raw offsets", ylabel="replies that changed, %")
+    left.legend()
     return figure
 
 
 def learning(theme: Theme) -> Figure | None:
     """How many comparisons it takes: the P-Soups measurement, beside the arm that knows nobody."""
-    result = _measured("psoups")
+    result = _measured("taste_psoups")
     files = {name: part for name, part in _parts(result).items() if "learning" in part and "arms" in part}
     if not files:
         return None
