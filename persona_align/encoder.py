@@ -40,6 +40,32 @@ _SENTENCE = re.compile(
 )
 
 
+_JOINT = re.compile(r"\s*;\s+|,?\s+(?=but\s)|,\s+(?=please\s)|,?\s+(?=and\s)", re.IGNORECASE)
+_DOES = (
+    r"(?:please|don'?t|do not|never|no need|be|keep|give|make|use|explain|tell|skip|leave|stop|spare|include|add|avoid|"
+    r"go|write|show|walk|get|cut|take|let|answer|ask|treat|talk|drop)"
+)
+_FEELS = (
+    r"(?:hate|love|like|dislike|enjoy|prefer|adore|loathe|detest|can'?t stand|can'?t bear|"
+    r"don'?t (?:like|mind|need|want))"
+)
+_CLAUSE = re.compile(rf"\W*(?:(?:but|and)\s+)?(?:i\b|i'|my\s|your\s|{_DOES}\b|{_FEELS}\b)", re.IGNORECASE)
+_LEANS = re.compile(
+    r"\b(?:it|them|that|this|those|one|so|neither|either)\b|"
+    r"\b(?:do|does|did|am|was|can|could|will|would|\w+n't|not)"
+    r"(?:\s+(?:any ?more|now|really|at all|though|too|always))*\W*$",
+    re.IGNORECASE,
+)
+_WORDS = 3
+"""A clause of its own has so many words, the joining one among them."""
+_CLAUSES_WITHIN = 400
+"""Characters; what is longer is no sentence of clauses but a list or a dump."""
+_DENIED = re.compile(r"n'?t\b|\b(?:not|never|no|hardly|rarely)\b", re.IGNORECASE)
+_CARRIED = re.compile(rf"and\s+(?!please|don'?t|do not|never|no need){_DOES}\b|and\s+{_FEELS}\b", re.IGNORECASE)
+"""What follows a denial in this form may be denied along with it."""
+_WAS = re.compile(r"\bused to\b", re.IGNORECASE)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoding:
     """What one forward pass says about one text.
@@ -113,14 +139,17 @@ def _quiet_if_local(path: Path) -> Iterator[None]:
 
 
 def split_sentences(text: str) -> list[tuple[int, int]]:
-    """Where the sentences of a text begin and end.
+    """Where the sentences of a text begin and end; a sentence of clauses that stand by themselves counts as several.
 
     Example:
         >>> text = "I like cats. Version 3.5 is out!"
         >>> [text[a:b] for a, b in split_sentences(text)]
         ['I like cats.', 'Version 3.5 is out!']
+        >>> text = "I love hiking trips but I hate camping."
+        >>> [text[a:b] for a, b in split_sentences(text)]
+        ['I love hiking trips', 'but I hate camping.']
     """
-    spans = []
+    spans: list[tuple[int, int]] = []
     for match in _SENTENCE.finditer(text):
         start, end = match.span()
         while start < end and text[start].isspace():
@@ -128,8 +157,22 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
         while end > start and text[end - 1].isspace():
             end -= 1
         if end > start:
-            spans.append((start, end))
+            spans.extend(_clauses(text, start, end))
     return spans
+
+
+def _clauses(text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
+    """The clauses of a sentence, cut only where neither side leans on the other for its subject or object."""
+    joints = list(_JOINT.finditer(text, start, min(end, start + _CLAUSES_WITHIN)))
+    stops = [joint.start() for joint in joints[1:]] + [end]
+    for joint, stop in zip(joints, stops, strict=False):
+        left, right = text[start : joint.start()], text[joint.end() : stop]
+        apart = bool(_CLAUSE.match(left) and _CLAUSE.match(right)) and not (_WAS.search(left) or _LEANS.search(right))
+        apart = apart and not (_DENIED.search(left) and _CARRIED.match(right))
+        if apart and len(left.split()) >= _WORDS and len(right.split()) >= _WORDS:
+            yield start, joint.start()
+            start = joint.end()
+    yield start, end
 
 
 class _Window(NamedTuple):

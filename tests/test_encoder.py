@@ -120,3 +120,24 @@ def test_opening_the_bundled_encoder_draws_no_progress_bar(capfd):
     open_encoder()
     assert "Loading" not in capfd.readouterr().err
     assert logging.is_progress_bar_enabled()  # others' bars are theirs
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("I love hiking but hate camping.", ["I love hiking", "but hate camping."]),
+        ("I like cats; I hate dogs.", ["I like cats", "I hate dogs."]),
+        ("I love long answers, please explain it.", ["I love long answers, please explain it."]),
+        (
+            "I love long answers, please explain everything and leave nothing out.",
+            ["I love long answers", "please explain everything", "and leave nothing out."],
+        ),
+        ("Keep it brief and skip the introduction.", ["Keep it brief", "and skip the introduction."]),
+        ("Please don't be brief and skip the background.", ["Please don't be brief and skip the background."]),
+        ("My brother hates olives, but I love it.", ["My brother hates olives, but I love it."]),
+        ("I used to love jazz, but I hate jazz now.", ["I used to love jazz, but I hate jazz now."]),
+        ("I love jokes and puns and memes.", ["I love jokes and puns and memes."]),
+    ],
+)
+def test_clauses_are_split_where_they_stand_by_themselves(text, clauses):
+    assert [text[a:b] for a, b in split_sentences(text)] == clauses

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from persona_align.inference.grammar import negated, reported
+from persona_align.inference.requests import request_statements, requests
 from persona_align.preferences import PreferenceSpace
 
 __all__ = ["Example", "corpus", "trait_statements"]
@@ -220,6 +221,7 @@ def corpus(space: PreferenceSpace, *, seed: int = 0, per_pole: int = 12) -> list
         *_nothing(space, parts, rng),
     ]
     examples += _traits(parts, rng)
+    examples += _requests(space, rng)
     return list(dict.fromkeys(examples))
 
 
@@ -317,6 +319,16 @@ def _styles(parts: dict[str, Any]) -> Iterator[Example]:
             for text in texts:
                 yield Example(text, f"style/{number}", pole, "self", anchor=True)
                 yield Example(f"From now on: {text[:1].lower()}{text[1:]}", f"style/{number}", pole, "self")
+
+
+def _requests(space: PreferenceSpace, rng: random.Random) -> Iterator[Example]:
+    for (key, side), texts in request_statements().items():
+        for text in texts if key in space else ():
+            yield Example(text, key, -1 if side else 1, "self", anchor=True, source=text)
+            yield Example(text.lower().rstrip("."), key, -1 if side else 1, "self", source=text)
+    for made in requests(rng):
+        if made.dimension in space:
+            yield Example(made.text, made.dimension, made.pole, "self", source=made.source)
 
 
 def _nothing(space: PreferenceSpace, parts: dict[str, Any], rng: random.Random) -> Iterator[Example]:

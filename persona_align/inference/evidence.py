@@ -21,7 +21,7 @@ __all__ = ["COLUMNS", "EvidenceScorer"]
 Floats = NDArray[np.float32]
 Numbers = dict[str, NDArray[Any]]
 
-CODE = 4
+CODE = 5
 """Raised when the way of scoring changes: records scored by another version are scored again from their numbers."""
 COLUMNS = ("dimension", "value", "weight", "claim", "shift")
 """The first columns of `evidence`; behind them comes a sketch of what the claim is about."""

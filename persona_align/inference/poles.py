@@ -8,13 +8,18 @@ from numpy.typing import NDArray
 from persona_align.encoder import Encoder
 from persona_align.inference.corpus import trait_statements
 from persona_align.inference.head import Head
-from persona_align.preferences import ALIGNX, PreferenceSpace
+from persona_align.inference.requests import request_statements
+from persona_align.preferences import ALIGNX, Dimension, PreferenceSpace
 
 __all__ = ["Match", "Poles"]
 
 Floats = NDArray[np.float32]
 
 _FAR = 15.0
+_SURE = 0.999
+_FEW = 5
+"""Statements a pole, up to which the balance between the poles is not left to the head alone."""
+_MOST_LEAN = 0.5
 _NEAR = 0.6
 """A built-in dimension this like one of a space's own is not the rest of the world."""
 
@@ -62,7 +67,9 @@ class Poles:
         self._families = [np.flatnonzero(names == family) for family in dict.fromkeys(families)]
         self.points = points
         self.dimension_of = poles // 2
+        self._poles = poles
         self._present, self._starts, self._counts = np.unique(poles, return_index=True, return_counts=True)
+        self._lean = self._leaning([number for number, each in enumerate(space) if not _built_in(each)])
 
     @property
     def width(self) -> int:
@@ -80,9 +87,32 @@ class Poles:
         points = [next(later) if point is None else point for point in known]
         return np.stack(points).astype(np.float32) if points else np.zeros((0, 1), np.float32)
 
+    def _leaning(self, own: list[int]) -> Floats:
+        """How far dimensions of few statements lean to a pole: where their own fall, each read against the others.
+
+        One pole's statements are often nearer to everything on the subject than the other's ("kilometres" against
+        "miles"). The midpoint between the two, and not zero, then divides them.
+        """
+        lean = np.zeros(self.size, dtype=np.float32)
+        rows = np.flatnonzero(np.isin(self.dimension_of, own))
+        if not len(rows):
+            return lean
+        value = np.arctanh(np.clip(self.compare(self.points[rows], own=rows)[1], -_SURE, _SURE))
+        for number in own:
+            sides = [rows_of for rows_of in (self._rows(number, 0), self._rows(number, 1)) if 2 <= len(rows_of) <= _FEW]
+            if len(sides) == 2:
+                means = [float(value[np.searchsorted(rows, side), number].mean()) for side in sides]
+                lean[number] = np.clip(sum(means) / 2, -_MOST_LEAN, _MOST_LEAN)
+        return lean
+
+    def _rows(self, number: int, side: int) -> NDArray[np.int64]:
+        return np.flatnonzero(self._poles == 2 * number + side)
+
     def match(self, points: Floats) -> Match:
         """What claims say, from their points of shape [n, features]."""
         features, value = self.compare(points)
+        # Only here, not in `compare`: training reads that one before anything is known of the balance.
+        value = np.tanh(np.arctanh(np.clip(value, -_SURE, _SURE)) - self._lean)
         weights = self.head.relevance
         meant = 1.0 / (1.0 + np.exp(-np.clip(features @ weights[:-1] + weights[-1], -30.0, 30.0)))
         return Match(value, meant)
@@ -131,14 +161,18 @@ def _statements(space: PreferenceSpace) -> tuple[list[str], NDArray[np.int64]]:
     """The statements of a space and the pole of each: even numbers are high ones."""
     texts: list[str] = []
     poles: list[int] = []
-    more = trait_statements()
+    more = {**trait_statements(), **request_statements()}
     for number, dimension in enumerate(space):
         for side, statements in ((0, dimension.high_statements), (1, dimension.low_statements)):
-            # The broad traits of the built-in space have further statements beside the anchors.
-            extra = more.get((dimension.key, side), ()) if dimension.family == "dispositional" else ()
+            # Some built-in dimensions have further statements; one of the same name that was defined anew has not.
+            extra = more.get((dimension.key, side), ()) if _built_in(dimension) else ()
             texts += [*statements, *extra]
             poles += [2 * number + side] * (len(statements) + len(extra))
     return texts, np.array(poles, dtype=np.int64)
+
+
+def _built_in(dimension: Dimension) -> bool:
+    return dimension.key in ALIGNX and ALIGNX[dimension.key].high_statements == dimension.high_statements
 
 
 def _far(points: Floats, poles: NDArray[np.int64], others: Floats, behind: NDArray[np.int64]) -> NDArray[np.bool_]:

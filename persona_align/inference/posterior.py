@@ -30,7 +30,8 @@ DAY = 86_400.0
 PRIOR = 0.25
 """Weight of the belief, held of everybody, that there is no preference."""
 CERTAINTY = (0.93, 1.2, 1.0)
-"""Confidence as a function of net evidence: ceiling, rate and power. Fitted on simulated users (benchmarks)."""
+"""Confidence as a function of net evidence: ceiling, rate and power. Chosen by hand, not calibrated: one clear claim of
+full weight gives 0.65, two give 0.85, and nothing reaches certainty."""
 
 
 class Earlier(NamedTuple):

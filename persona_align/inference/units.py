@@ -55,6 +55,10 @@ _SHORT_ANSWER = re.compile(
     r"love|hate|i (?:do|don't|am|am not|can't|wish|guess so|doubt it)|i'm not|you bet|of course|guilty|so)\b",
     re.IGNORECASE,
 )
+_BARE = re.compile(
+    r"^(?:but|and)\s+(?=(?:hate|love|like|dislike|enjoy|prefer|adore|loathe|detest|can'?t)\b)", re.IGNORECASE
+)
+"""The second half of "I love hiking but hate camping" has the first half's subject."""
 _ELLIPSIS = re.compile(
     r"^\W*(?:(?:but|and|well|personally|me)\W+)*(?:i (?:do|don't|am|am not|can't|can|never did|didn't)|i'm not|"
     r"not me)\W*$",
@@ -84,6 +88,7 @@ def own_units(text: str, sentences: Sequence[str]) -> list[Unit]:
         covered = sum(max(0, min(b, end) - max(a, start)) for a, b in hidden)
         if covered > 0.3 * len(sentence) or not sentence.strip():
             continue
+        sentence = _BARE.sub("I ", sentence)
         words = _WORD.findall(sentence)
         if units and len(words) <= 6 and units[-1].sentences[-1] == number - 1 and _belongs(units[-1].text, sentence):
             units[-1] = Unit(f"{units[-1].text} {sentence}", (*units[-1].sentences, number))

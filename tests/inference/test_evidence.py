@@ -19,6 +19,11 @@ from persona_align.records import Comparison, Turn
         ("I devour novels.", "reading", 1),
         ("I don't like jokes anymore.", "humor", -1),
         ("I don't think I'm funny or like jokes.", "humor", -1),
+        ("I love detailed answers, please explain everything at length and leave nothing out.", "conciseness", -1),
+        ("You don't have to keep it short.", "conciseness", -1),
+        ("Don't leave out the background.", "conciseness", -1),
+        ("No jargon please, I'm easily overwhelmed by technical stuff.", "complexity", -1),
+        ("I love hiking but hate camping.", "camping", -1),
     ],
 )
 def test_a_statement_moves_its_dimension_in_its_direction(read, text, key, sign):
@@ -114,3 +119,48 @@ def test_an_encoder_without_a_trained_head_still_reads_plain_words(encoder):
         turn = Turn(role="user", text=text)
         rows = scorer.score(turn, encoder.encode([text]))["evidence"]
         assert sum(v * w for d, v, w in rows[:, :3] if scorer.space.keys[int(d)] == key) * sign > 0
+
+
+OWN = {
+    "units": (
+        (
+            ("Give it to me in kilometres.", "I think in grams and litres."),
+            ("Give it to me in miles.", "I think in ounces and cups."),
+        ),
+        ("Please use metres and kilograms with me.", "I only know metric.", "My scales show kilograms."),
+        ("I only understand feet and pounds.", "I weigh everything in pounds.", "Miles make sense to me."),
+    ),
+    "transport": (
+        (
+            ("I take the train wherever I can.", "Show me the bus and rail connections."),
+            ("I drive everywhere.", "Tell me where I can park my car."),
+        ),
+        ("I love long train journeys.", "Please plan it by public transport.", "The tram is how I get around."),
+        ("I love my car.", "I enjoy driving on the motorway.", "I prefer to drive myself."),
+    ),
+    "reading_format": (
+        (
+            ("I only buy printed books.", "Give me paper over a screen any day."),
+            ("I read everything on my e-reader.", "Send me the digital edition, please."),
+        ),
+        ("I love the smell of a real paperback.", "Hardcovers look lovely on my shelf.", "I read on paper."),
+        ("I have all my novels on my Kindle.", "A PDF on my tablet is best for me.", "I prefer e-books."),
+    ),
+}
+
+
+@pytest.mark.slow
+def test_invented_dimensions_of_two_sentences_a_pole_are_read_towards_the_right_one(encoder):
+    wrong = []
+    own = [
+        Dimension(key=key, high=f"{key}, one way", low=f"{key}, the other", high_statements=high, low_statements=low)
+        for key, ((high, low), *_) in OWN.items()
+    ]
+    scorer = EvidenceScorer(encoder, ALIGNX.extend(*own))
+    for key, (_, high, low) in OWN.items():
+        for text, sign in [(t, 1) for t in high] + [(t, -1) for t in low]:
+            turn = Turn(role="user", text=text)
+            rows = scorer.score(turn, encoder.encode([text]))["evidence"]
+            found = sum(v * w for d, v, w in rows[:, :3] if scorer.space.keys[int(d)] == key)
+            wrong += [(text, float(found))] if found * sign <= 0 else []
+    assert len(wrong) <= 3, wrong  # of eighteen; by chance it would be nine

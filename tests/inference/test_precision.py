@@ -1,7 +1,7 @@
 """What a plain sentence says, and what it does not: a preference nobody voiced is worse than one that was missed.
 
-Each case names what must be read (key: sign) and what may be read beside it (sign, or 0 for either). Everything else over
-the confidence floor is junk: it would reach prompts and offsets.
+Each case names what must be read (key: sign) and what may be read beside it (sign, or 0 for either). Everything else
+over the confidence floor is junk: it would reach prompts and offsets.
 """
 
 import pytest
