@@ -7,6 +7,7 @@ words and pairs of words, trained on the generator's own replies and never on th
 """
 
 import argparse
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from benchmarks import _report
 from benchmarks.demo_questionnaire import questionnaire_errors
+from persona_align import demo
 from persona_align.conditioning import ica_line, pba_line
 from persona_align.conditioning.layouts import earlier_messages_block, preferences_block, with_block
 from persona_align.demo import load, shipped_basis
@@ -47,9 +49,19 @@ def main() -> None:
     if not options.no_questionnaire:
         results["questionnaire"] = questionnaire_errors(model, tokenizer)
     if options.model is None:
-        print(_report.write("demo_alignable", results, seed=options.seed))
+        print(write(results, seed=options.seed))
     else:
         print(results)
+
+
+def write(results: dict[str, Any], *, seed: int) -> Path:
+    """Write the parts that were measured, and keep the other parts of an earlier run on the same weights."""
+    weights = json.loads((Path(demo.__file__).parent / "model" / "checksums.json").read_text())["model.safetensors"]
+    earlier = _report.RESULTS / "demo_alignable.json"
+    kept = json.loads(earlier.read_text())["results"] if earlier.exists() else {}
+    if kept.get("weights") != weights:
+        kept = {}
+    return _report.write("demo_alignable", {**kept, "weights": weights, **results}, seed=seed)
 
 
 def chat(model: Any, tokenizer: Any, options: argparse.Namespace) -> dict[str, Any]:
@@ -94,6 +106,7 @@ def chat(model: Any, tokenizer: Any, options: argparse.Namespace) -> dict[str, A
     return {
         "questions": len(questions),
         "told_apart": {arm: _summary(values) for arm, values in arms.items() if values},
+        "steered_to_one_pole_only": [key for key in DIMENSIONS if ALIGNX[key].condition_on != "both"],
         "perplexity_under_the_unsteered_model": perplexity,
         "examples": examples,
     }
