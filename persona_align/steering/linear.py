@@ -44,12 +44,13 @@ class ResponseRidge:
         rows: Singles = gradients.astype(np.float32)
         plain = _mean_diagonal(rows, rows)
         if shifts is None or not len(shifts):
-            self.spread: Singles = rows / np.float32(plain)
+            self.spread: Singles = np.asarray(rows / np.float32(plain), dtype=np.float32)
         else:
-            moved: Singles = shifts.astype(np.float32)
-            informed: Singles = (rows @ moved.T) @ moved
+            moved: Singles = np.asarray(shifts, dtype=np.float32)
+            informed: Singles = np.asarray((rows @ moved.T) @ moved, dtype=np.float32)
             share = trust / _mean_diagonal(informed, rows)
-            self.spread = np.float32(share) * informed + np.float32((1 - trust) / plain) * rows
+            mixed = np.float32(share) * informed + np.float32((1 - trust) / plain) * rows
+            self.spread = np.asarray(mixed, dtype=np.float32)
         gram = np.asarray(self.spread.astype(np.float64) @ rows.T.astype(np.float64))
         self.gram: Floats = (gram + gram.T) / 2
         self._shared: dict[float, Floats] = {}
