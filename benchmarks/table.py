@@ -34,7 +34,7 @@ def _found(result: Any) -> str:
 
 ROWS = [
     Row(
-        "P-Soups student/PhD: the fifth comparison ranked after four (AlignX's trained 8B model: 0.817 over three sets)",
+        "P-Soups student/PhD, a fifth comparison ranked after four (AlignX's trained 8B: 0.817 over three sets)",
         "taste_psoups",
         _arms,
         "≥ 0.94, opposite ≤ 0.10",
@@ -57,11 +57,7 @@ ROWS = [
     Row(
         "Bundled model, 16 dimensions: high and low replies told apart by PBA / ICA / PAS",
         "demo_alignable",
-        lambda r: (
-            " / ".join(f"{100 * r['chat']['told_apart'][mode]['mean']:.0f}%" for mode in ("pba", "ica", "pas"))
-            if isinstance(r["chat"]["told_apart"]["pba"], dict)
-            else " / ".join(f"{100 * r['chat']['told_apart'][mode]:.0f}%" for mode in ("pba", "ica", "pas"))
-        ),
+        lambda r: " / ".join(f"{100 * r['chat']['told_apart'][mode]['mean']:.0f}%" for mode in ("pba", "ica", "pas")),
         "95 / 85 / 80%",
     ),
     Row(
