@@ -15,7 +15,7 @@ demo: $(VENV)/.core  ## Two users, one question, five kinds of reply, offline
 	@$(BIN)/persona-align demo
 
 test: $(VENV)/.dev  ## Run all tests, network blocked
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.dev  ## Check style and formatting
 	$(BIN)/ruff check .

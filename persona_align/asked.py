@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from persona_align.conditioning import usable_readings
-from persona_align.memory import History, retrieve
+from persona_align.memory import Entry, History, retrieve
 from persona_align.preferences import PreferenceVector
 from persona_align.records import Comparison, Description, Record, Turn
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked"]
 
-_RELEVANT = 0.35
-"""The retrieval score from which on a record is shown although it moved no usable dimension."""
+_RELEVANT = 0.3
+"""The cosine to the question from which on a record is shown although it moved no usable dimension."""
 
 
 class Asked:
@@ -79,7 +79,12 @@ class Asked:
         if k < 1 or all(entry.record.id in self.own for entry in self.history.entries):
             return []
         near = retrieve(self.history, self.content, k, exclude=self.own, query_text=self.turn.text)
-        chosen: dict[str, Record] = {found.record.id: found.record for found in near if found.score >= _RELEVANT}
+        entries = {entry.record.id: entry for entry in self.history.entries}
+        chosen: dict[str, Record] = {
+            found.record.id: found.record
+            for found in near
+            if _nearness(entries[found.record.id], self.content) >= _RELEVANT
+        }
         for reading in usable_readings(self.vector, relevant=self.relevant, evidence=self.evidence):
             for moved in self.aligner.explain(self.user_id, reading.key)[:2]:
                 if moved.record.id not in self.own and isinstance(moved.record, Turn | Comparison | Description):
@@ -94,3 +99,10 @@ class Asked:
         """The position of the best candidate; the first where nothing tells them apart."""
         best = self.aligner.rank(self.user_id, self.turn.text, texts)[0]
         return list(texts).index(best.text)
+
+
+def _nearness(entry: Entry, content: Any) -> float:
+    """The cosine of a text, or of its nearest sentence, to the question."""
+    sentences = np.asarray(entry.numbers.get("sentence_content", ()), dtype=np.float32)
+    whole = float(entry.embedding @ content)
+    return max(whole, float((sentences @ content).max())) if sentences.size else whole

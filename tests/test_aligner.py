@@ -202,7 +202,7 @@ def test_groups_and_similar_users(aligner, encoder):
         aligner.similar("ada")
     with PersonaAligner.open(encoder=encoder, similar=True) as opened:
         opened.record("ada", SHORT)
-        opened.record("ann", Turn(role="user", text="Keep it brief, I prefer short replies without details."))
+        opened.record("ann", Turn(role="user", text="Please keep it brief."))
         opened.record("ben", LONG)
         assert [user for user, _ in opened.similar("ada")] == ["ann", "ben"]
         agreed, torn = opened.group(["ada", "ann"])["conciseness"], opened.group(["ada", "ben"])["conciseness"]

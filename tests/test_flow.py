@@ -124,6 +124,7 @@ def test_modes_that_cannot_work_name_those_that_can(aligner):
 
 def test_steering_changes_the_reply_through_bind_and_retry(aligner, chat):
     base = chat.invoke(QUESTION).text
+    aligner.correct("ada", "humor", 1.0)
     for model in (chat, chat.bind(stop=["\n\n\n"]), chat.with_retry(stop_after_attempt=2)):
         aligned = aligner.wrap(model, "pas", record=False)
         assert aligned.invoke(QUESTION, ADA).text != base
