@@ -24,6 +24,8 @@ logger = logging.getLogger("persona_align")
 
 _RERANK_TEMPERATURE = 0.8
 _SHORT_PBA_LINES = 3
+_BESIDE_PBA = 0.25
+"""In "auto" the strongest preferences are told as well: steered in full beside that, the text breaks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +116,16 @@ class AlignedFlow:
         )
         return Plan(messages=conditioned, why={"dimensions": {r.key: r.value for r in readings}} if readings else {})
 
-    def _plan_pas(self, asked: Asked, messages: list[BaseMessage]) -> Plan:
-        steerable = asked.steerable_vector()
-        offsets = self.resolved.basis.offsets(steerable, strength=self.strength)
+    def _plan_pas(self, asked: Asked, messages: list[BaseMessage], share: float = 1.0) -> Plan:
+        steerable, strength = asked.steerable_vector(), share * self.strength
+        offsets = self.resolved.basis.offsets(steerable, strength=strength)
         if offsets.is_zero:
             return Plan(messages=messages)
         steered = {r.key: r.value for r in steerable.confident() if r.key in self.resolved.basis.dimensions}
-        return Plan(messages=messages, kwargs={"offsets": offsets}, why={"steered": steered, "strength": self.strength})
+        return Plan(messages=messages, kwargs={"offsets": offsets}, why={"steered": steered, "strength": strength})
 
     def _plan_auto(self, asked: Asked, messages: list[BaseMessage]) -> Plan:
-        steered = self._plan_pas(asked, messages)
+        steered = self._plan_pas(asked, messages, share=_BESIDE_PBA)
         said = self._plan_pba(asked, messages, lines=_SHORT_PBA_LINES)
         return replace(steered, messages=said.messages, why={**said.why, **steered.why})
 
