@@ -61,6 +61,21 @@ ROWS = [
         "95 / 85 / 80%",
     ),
     Row(
+        "`record` of a 40-word turn against the bare encoder pass and Chroma upsert, p50",
+        "end_to_end",
+        lambda r: f"{r['record_p50_ms']:.0f} ms, {r['record_ratio_p50']:.2f} ×",
+        "≤ 1.5 ×",
+    ),
+    Row(
+        "`preferences` first and again / `retrieve` beyond encoding the query, p50",
+        "end_to_end",
+        lambda r: (
+            f"{r['preferences_first_p50_ms']:.1f} and {r['preferences_again_p50_ms']:.2f} ms / "
+            f"{r['retrieve_beyond_encoding_p50_ms']:.1f} ms ({r['records']:,} records, {r['users']} users)"
+        ),
+        "≤ 10 ms",
+    ),
+    Row(
         "`forget` among 1,000 users: traces of the person left in any file",
         "memory_forget",
         lambda r: f"{r['ours']['hits_after']}; plain Chroma delete: {r['plain_chroma']['hits_after']}",
