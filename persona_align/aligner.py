@@ -4,12 +4,10 @@ The flow, top to bottom: a record is encoded once, scored once (inference) and k
 fold over what is kept. `wrap` puts all of it around a model.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -18,7 +16,7 @@ import numpy as np
 from persona_align.encoder import Encoder, Encoding, open_encoder
 from persona_align.errors import InvalidRecordError, PersonaAlignError, require_user
 from persona_align.export import export_user, import_user
-from persona_align.inference import EvidenceScorer, Posterior, Taste, Topics, comparison_numbers, fold
+from persona_align.inference import EvidenceScorer, Posterior, Posteriors, Taste, Topics, comparison_numbers
 from persona_align.memory import Entry, History, Memory, Receipt, Retrieved, retrieve
 from persona_align.preferences import ALIGNX, PreferenceSpace, PreferenceVector
 from persona_align.records import Comparison, Correction, Record
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     from persona_align.runnable import AlignedRunnable
 
 __all__ = ["Evidence", "PersonaAligner", "Ranked", "Similar"]
-
-_KEPT_POSTERIORS = 1024
-"""How many users' vectors are kept in the process."""
 
 
 class Evidence(NamedTuple):
@@ -84,8 +79,7 @@ class PersonaAligner:
         self._similar = similar
         self._enabled = space.select(enable)
         self._disabled = space.select(disable)
-        self._posteriors: OrderedDict[str, tuple[Any, Posterior]] = OrderedDict()
-        self._lock = Lock()
+        self._posteriors = Posteriors(space, self._enabled, self._disabled)
 
     @classmethod
     def open(
@@ -290,8 +284,7 @@ class PersonaAligner:
             What was erased and verified, and what lies out of reach and how to clear it.
         """
         require_user(user_id)
-        with self._lock:
-            self._posteriors.pop(user_id, None)
+        self._posteriors.drop(user_id)
         return self.memory.forget(user_id, before=before, record_ids=record_ids)
 
     def export(self, user_id: str) -> dict[str, Any]:
@@ -410,29 +403,17 @@ class PersonaAligner:
         self.memory.append(user_id, self.entries([correction]))
 
     def _fold(self, user_id: str, history: History) -> Posterior:
-        with self._lock:
-            kept = self._posteriors.get(user_id)
-        if kept is not None and kept[0] == history.revision:
-            return kept[1]
-        history = self._current(user_id, history)
-        posterior = fold(
-            [(entry.record, entry.numbers) for entry in history.entries],
-            self.space,
-            enabled=self._enabled,
-            disabled=self._disabled,
-        )
-        with self._lock:
-            self._posteriors[user_id] = (history.revision, posterior)
-            self._posteriors.move_to_end(user_id)
-            while len(self._posteriors) > _KEPT_POSTERIORS:
-                self._posteriors.popitem(last=False)
-        return posterior
+        found = self._posteriors.get(user_id, history.revision)
+        if found is None:
+            history = self._current(user_id, history)
+            found = self._posteriors.fold(user_id, history.revision, history.entries)
+        return found
 
     def _current(self, user_id: str, history: History) -> History:
         """The history with every record scored by this scorer: another space is recomputed, without encoding again."""
         stale = {
             entry.record.id: (self._scorer.rescore(entry.record, entry.numbers), self._scorer.version)
-            for entry in history.entries
+            for entry in history.entries[self._posteriors.known(user_id, history.entries) :]
             if entry.version != self._scorer.version
         }
         if not stale:

@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_align.inference.changes import segments
-from persona_align.inference.evidence import COLUMNS
-from persona_align.inference.repeats import repeated
+from persona_align.inference.claims import Claims
 from persona_align.preferences import PreferenceSpace, PreferenceVector
 from persona_align.records import Correction, Record
 
@@ -24,14 +22,7 @@ __all__ = ["Earlier", "Posterior", "fold"]
 Floats = NDArray[np.float64]
 Item = tuple[Record, Mapping[str, NDArray[Any]]]
 
-HALF_LIFE_DAYS = 365.0
-"""After so long a claim counts half."""
 DAY = 86_400.0
-PRIOR = 0.25
-"""Weight of the belief, held of everybody, that there is no preference."""
-CERTAINTY = (0.93, 1.2, 1.0)
-"""Confidence as a function of net evidence: ceiling, rate and power. Chosen by hand, not calibrated: one clear claim of
-full weight gives 0.65, two give 0.85, and nothing reaches certainty."""
 
 
 class Earlier(NamedTuple):
@@ -60,20 +51,38 @@ class Posterior:
 
     vector: PreferenceVector
     _ids: tuple[str, ...]
-    _moved: Mapping[int, tuple[NDArray[np.int64], Floats]]
-    _history: Mapping[int, tuple[Earlier, ...]]
+    _times: Floats
+    _ages: Floats
+    _claims: Mapping[int, Claims]
+    _locks: Mapping[str, tuple[float, int]]
 
     def contributions(self, key: str) -> list[tuple[str, float]]:
         """The records that moved a dimension, in time order, with signed weights: positive towards the high pole."""
-        rows, weights = self._moved.get(self.vector.space.index(key), (np.zeros(0, np.int64), np.zeros(0)))
+        claims = self._read(key)
+        if key in self._locks and self.vector[key].confidence:
+            value, row = self._locks[key]
+            return [(self._ids[row], value)] if value else []
         total: dict[str, float] = {}
-        for row, weight in zip(rows, weights, strict=True):
-            total[self._ids[row]] = total.get(self._ids[row], 0.0) + float(weight)
+        if claims is not None:
+            for row, weight in zip(claims.owners, claims.reading.weights, strict=True):
+                total[self._ids[row]] = total.get(self._ids[row], 0.0) + float(weight)
         return [(record_id, weight) for record_id, weight in total.items() if weight]
 
     def history(self, key: str) -> tuple[Earlier, ...]:
         """The values that a dimension had, with their dates, the current one last."""
-        return self._history.get(self.vector.space.index(key), ())
+        claims = self._read(key)
+        if claims is None:
+            return ()
+        found = []
+        when = self._times[claims.owners]
+        for start, stop, value in claims.reading.spans:
+            dated = when[start:stop][~np.isnan(when[start:stop])]
+            since, until = (_at(float(dated.min())), _at(float(dated.max()))) if len(dated) else (None, None)
+            found.append(Earlier(value, since, until, current=stop == len(when)))
+        return tuple(found)
+
+    def _read(self, key: str) -> Claims | None:
+        return self._claims.get(self.vector.space.index(key))
 
 
 def fold(
@@ -81,6 +90,8 @@ def fold(
     space: PreferenceSpace,
     enabled: Collection[str] = (),
     disabled: Collection[str] = (),
+    *,
+    onto: Posterior | None = None,
 ) -> Posterior:
     """The posterior of one user.
 
@@ -89,100 +100,80 @@ def fold(
         space: The dimensions.
         enabled: Sensitive dimensions that are switched on, by key or family.
         disabled: Dimensions that are switched off, by key or family.
+        onto: The posterior, folded with the same other arguments, of the records before `items`, which are then only
+            the later ones. The result is bit for bit that of folding all of them, and takes a fraction of the time.
 
     Example:
         >>> from persona_align.preferences import ALIGNX
         >>> lock = Correction(dimension="humor", action="lock", value=0.8)
-        >>> fold([(lock, {})], ALIGNX).vector["humor"].value
+        >>> before = fold([(lock, {})], ALIGNX)
+        >>> before.vector["humor"].value
         0.8
+        >>> fold([(Correction(dimension="humor", action="release"), {})], ALIGNX, onto=before).vector["humor"].value
+        0.0
     """
-    on, off = space.select(enabled), space.select(disabled)
-    allowed = np.array([(d.key in on or not d.sensitive) and d.key not in off for d in space])
-    rows, owners, ages, times = _gather(items)
-    arrays = np.zeros((3, len(space)))
-    moved: dict[int, tuple[NDArray[np.int64], Floats]] = {}
-    history: dict[int, tuple[Earlier, ...]] = {}
-    order = np.argsort(rows[:, 0], kind="stable")
-    dimensions = rows[order, 0].astype(np.int64)
-    edges = np.flatnonzero(np.diff(dimensions)) + 1
-    for part in np.split(order, edges) if len(order) else ():
-        dimension = int(rows[part[0], 0])
+    before = onto or Posterior(PreferenceVector.unknown(space), (), np.zeros(0), np.zeros(0), {}, {})
+    known = len(before._ids)
+    ids = (*before._ids, *[record.id for record, _ in items])
+    times = np.concatenate([before._times, [record.at.timestamp() if record.at else np.nan for record, _ in items]])
+    newest = np.fmax.reduce(times, initial=np.nan)
+    # In whole days, so that most of what was read of earlier claims still holds after a later record.
+    ages = np.floor((newest - times) / DAY)
+    ages[np.isnan(ages)] = 0.0
+    allowed = _allowed(space, enabled, disabled)
+    claims = dict(before._claims)
+    for dimension in _outdated(claims, ages[:known] != before._ages):
+        claims[dimension] = claims[dimension].aged(ages)
+    for dimension, rows, owners in _new(items, known):
         if dimension < len(space) and allowed[dimension]:
-            arrays[:, dimension], weights, spans = _dimension(rows[part], ages[part])
-            moved[dimension] = (owners[part], weights)
-            history[dimension] = _dated(spans, times, owners[part])
-    for key, lock in _locks(items).items():
+            earlier = before._claims.get(dimension)
+            claims[dimension] = earlier.joined(rows, owners, ages) if earlier else Claims.of(rows, owners, ages)
+    arrays = np.zeros((3, len(space)))
+    for dimension, each in claims.items():
+        arrays[:, dimension] = each.reading[:3]
+    locks = _locks(items, known, before._locks)
+    for key, (value, _) in locks.items():
         if key in space and allowed[space.index(key)]:
-            arrays[:, space.index(key)] = lock[0], 1.0, max(1.0, arrays[2, space.index(key)])
-            moved[space.index(key)] = (np.array([lock[1]]), np.array([lock[0] or 0.0]))
+            arrays[:, space.index(key)] = value, 1.0, max(1.0, arrays[2, space.index(key)])
     arrays[0] = np.where(arrays[1] > 0, arrays[0], 0.0)
     vector = PreferenceVector(space=space, values=arrays[0], confidence=arrays[1], support=arrays[2])
-    return Posterior(vector, tuple(record.id for record, _ in items), moved, history)
+    return Posterior(vector, ids, times, ages, claims, locks)
 
 
-def _gather(items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.int64], Floats, Floats]:
-    """All evidence in one table, whose record each row is, its age in days, and the time of each record."""
+def _allowed(space: PreferenceSpace, enabled: Collection[str], disabled: Collection[str]) -> NDArray[np.bool_]:
+    on, off = space.select(enabled), space.select(disabled)
+    return np.array([(d.key in on or not d.sensitive) and d.key not in off for d in space])
+
+
+def _outdated(claims: Mapping[int, Claims], aged: NDArray[np.bool_]) -> list[int]:
+    """The dimensions with claims of records that have aged."""
+    return [dimension for dimension, each in claims.items() if aged[each.owners].any()] if aged.any() else []
+
+
+def _new(items: Sequence[Item], known: int) -> list[tuple[int, NDArray[np.float32], NDArray[np.int64]]]:
+    """The claims of the records by dimension: its rows in time order and the positions of their records."""
     tables = [numbers.get("evidence") for _, numbers in items]
-    found = {i: table for i, table in enumerate(tables) if table is not None and len(table)}
-    owners = list(found)
-    if not owners:
-        return np.zeros((0, len(COLUMNS)), np.float32), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
-    times = np.array([record.at.timestamp() if record.at else np.nan for record, _ in items])
-    rows = np.concatenate([found[i] for i in owners])
-    owner = np.repeat(np.array(owners, dtype=np.int64), [len(found[i]) for i in owners])
-    newest = 0.0 if np.isnan(times).all() else float(np.nanmax(times))
-    days = np.nan_to_num((newest - times) / DAY)
-    return rows, owner, days[owner], times
-
-
-def _dimension(
-    rows: NDArray[np.float32], ages: Floats
-) -> tuple[tuple[float, float, float], Floats, list[tuple[int, int, float]]]:
-    """Value, confidence and support of one dimension; the signed weight of each row; its segments in time."""
-    value, weight = rows[:, 1].astype(np.float64), rows[:, 2].astype(np.float64)
-    lasting = 1.0 - repeated(rows[:, len(COLUMNS) :], np.sign(value))
-    lasting *= 0.5 ** (np.maximum(ages, 0.0) / HALF_LIFE_DAYS)
-    fresh = weight * lasting
-    # A claim that is less surely about the dimension makes it less certain; in the mean it counts by the root, since
-    # many faint claims about a broad trait say more of it than the one that names it.
-    voice = np.sqrt(weight) * lasting
-    cuts = segments(value, fresh, rows[:, 4] > 0.5)
-    spans = []
-    for start, stop in zip(cuts, [*cuts[1:], len(value)], strict=True):
-        spans.append((start, stop, _mean(value[start:stop], voice[start:stop])))
-    kept = fresh.copy()
-    kept[: cuts[-1]] = 0.0
-    support = float(kept.sum())
-    pull = float(kept @ value)
-    net = pull**2 / max(float(kept @ value**2) * support, 1e-12) * support  # evidence that is left after contradictions
-    ceiling, rate, power = CERTAINTY
-    confidence = ceiling * (1.0 - np.exp(-rate * net**power)) if support > 0 else 0.0
-    result = (float(np.clip(spans[-1][2], -1, 1)), float(confidence), support)
-    return result, kept * value, spans
-
-
-def _mean(value: Floats, weight: Floats) -> float:
-    total = float(weight.sum())
-    return float(weight @ value) / (total + PRIOR * total / (total + 1.0)) if total > 0 else 0.0
-
-
-def _dated(spans: list[tuple[int, int, float]], times: Floats, owners: NDArray[np.int64]) -> tuple[Earlier, ...]:
-    found = []
-    when = times[owners]
-    for start, stop, value in spans:
-        dated = when[start:stop][~np.isnan(when[start:stop])]
-        since, until = (_at(float(dated.min())), _at(float(dated.max()))) if len(dated) else (None, None)
-        found.append(Earlier(value, since, until, current=stop == len(owners)))
-    return tuple(found)
+    found = [(known + i, table) for i, table in enumerate(tables) if table is not None and len(table)]
+    if not found:
+        return []
+    rows = np.concatenate([table for _, table in found])
+    owners = np.repeat(np.array([i for i, _ in found]), [len(table) for _, table in found])
+    order = np.argsort(rows[:, 0], kind="stable")
+    rows, owners = rows[order], owners[order]
+    starts = np.flatnonzero(np.diff(rows[:, 0], prepend=-1.0))
+    return [
+        (int(rows[start, 0]), rows[start:stop], owners[start:stop])
+        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True)
+    ]
 
 
 def _at(time: float) -> datetime:
     return datetime.fromtimestamp(time, UTC)
 
 
-def _locks(items: Sequence[Item]) -> dict[str, tuple[float, int]]:
-    locks: dict[str, tuple[float, int]] = {}
-    for row, (record, _) in enumerate(items):
+def _locks(items: Sequence[Item], known: int, before: Mapping[str, tuple[float, int]]) -> dict[str, tuple[float, int]]:
+    locks = dict(before)
+    for row, (record, _) in enumerate(items, start=known):
         if isinstance(record, Correction):
             if record.action == "lock" and record.value is not None:
                 locks[record.dimension] = (record.value, row)

@@ -42,6 +42,7 @@ class Timeline:
         self._entries: list[Entry] = []
         self._known: set[str] = set()
         self._matrix = np.empty((0, dimension), np.float32)
+        self._told: tuple[tuple[Hashable, int], History] | None = None
         self.bytes = 0
         self.last_seq = 0
         self.add(arrived)
@@ -71,10 +72,15 @@ class Timeline:
         self.bytes += sum(_size(entry) for _, entry in new)
 
     def history(self, revision: Hashable, hidden: int = 0) -> History:
-        """What it holds now, without the first few."""
+        """What it holds now, without the first few; the same object until something changes."""
+        told = self._told
+        if told is not None and told[0] == (revision, hidden) and len(told[1]) == len(self._entries) - hidden:
+            return told[1]
         embeddings = self._matrix[hidden : len(self._entries)]
         embeddings.setflags(write=False)
-        return History(entries=tuple(self._entries[hidden:]), embeddings=embeddings, revision=revision)
+        history = History(entries=tuple(self._entries[hidden:]), embeddings=embeddings, revision=revision)
+        self._told = ((revision, hidden), history)
+        return history
 
     def _stack(self, start: int) -> None:
         n, d = len(self._entries), self._matrix.shape[1]

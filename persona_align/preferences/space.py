@@ -101,8 +101,8 @@ class PreferenceSpace(BaseModel):
         if not self.dimensions:
             msg = "a preference space needs at least one dimension"
             raise ValueError(msg)
-        repeated = sorted({key for key in self.keys if self.keys.count(key) > 1})
-        if repeated:
+        if len(self._positions) < len(self.dimensions):
+            repeated = sorted({key for key in self.keys if self.keys.count(key) > 1})
             msg = f"dimension keys must be distinct; repeated: {', '.join(repeated)}"
             raise ValueError(msg)
         return self

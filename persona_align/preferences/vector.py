@@ -54,7 +54,7 @@ def _frozen(value: Any) -> Floats:
 
 
 def _space(value: Any) -> Any:
-    return ALIGNX if value == ALIGNX.name else value
+    return ALIGNX if isinstance(value, str) and value == ALIGNX.name else value
 
 
 def _space_json(space: PreferenceSpace) -> Any:
