@@ -2,13 +2,14 @@
 
 Statements come from the file named with `--statements` (the columns of an items.csv), and the population of simulated
 people is fitted to the calibration half of the real people in `--answers`; without them our own statements and a usual
-population are used.
+population are used. With `--start` a trained model learns on, with its own tokenizer and a fresh optimiser.
 """
 
 import argparse
 import json
 import os
 import random
+import shutil
 import sys
 import time
 from itertools import islice
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from persona_align.demo.bundle import load
 from persona_align.demo.corpus.chats import chat
 from persona_align.demo.corpus.encoding import Encoder
 from persona_align.demo.corpus.people import Population, calibration_people
@@ -39,6 +41,10 @@ BATCHES = 2
 SHEETS_FROM = 500
 """The step from which answer sheets are learnt; before it they come every `SHEETS_SELDOM` steps."""
 SHEETS_SELDOM = 5
+SHEETS_AGAIN = 2
+"""A model that learns on has answer sheets every so many steps, from the first on."""
+RATE, RATE_AGAIN = 3e-3, 2e-3
+"""The learning rate of a new model, and of one that learns on."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--answers", type=Path, help="CSV file of real answers that calibrates the simulated people")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--start", type=Path, help="folder of a trained model that is to learn on; a new one without it"
+    )
     parser.add_argument("--workers", type=int, choices=(1, 2), default=1, help="processes that train together")
     parser.add_argument("--threads", type=int, default=0, help="threads of each process; 0 leaves it to torch")
     parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="where checkpoints and the log are kept")
@@ -75,6 +84,7 @@ def train(
     runs: Path,
     export: Path,
     export_only: bool = False,
+    start: Path | None = None,
     tokens: int = TOKENS,
     save_every: int = 100,
     team: Team | None = None,
@@ -90,12 +100,14 @@ def train(
         runs: Folder of checkpoints and the log.
         export: Folder that the model is put into.
         export_only: Whether to export the last checkpoint as it is.
+        start: Folder of a trained model that is to learn on, or None for a new one.
         tokens: Tokens of one batch.
         save_every: Steps between checkpoints.
         team: The processes that train together; this one alone by default.
 
     Raises:
-        PersonaAlignError: A file cannot be read, or the checkpoint belongs to another setting.
+        PersonaAlignError: A file cannot be read, the model to start from is damaged, or the checkpoint belongs to
+            another setting.
     """
     import torch
 
@@ -105,10 +117,12 @@ def train(
     runs.mkdir(parents=True, exist_ok=True)
     asked = read_statements(statements)
     population, calibrated_on = _population(asked, answers)
-    tokenizer = _tokenizer(runs, asked, seed)
+    model, tokenizer, begun = _begin(runs, asked, seed, start)
     encoder = Encoder(tokenizer)
-    learner = Learner(new_model(len(tokenizer), seed=seed), letters=encoder.letters, steps=steps)
+    rate = RATE_AGAIN if begun else RATE
+    learner = Learner(model, letters=encoder.letters, steps=steps, rate=rate)
     setting = {"seed": seed, "tokens": tokens, "statements": len(asked), "calibrated_on": calibrated_on}
+    setting |= {"begun_from": begun["weights"]} if begun else {}
     history, plans = _resume(runs / "checkpoint.pt", learner, setting)
     if not export_only and (not plans or plans[-1][1] != steps):
         plans.append([learner.step, steps])
@@ -118,8 +132,7 @@ def train(
         each = BATCHES // team.workers
         while learner.step < steps and not export_only:
             started = time.monotonic()
-            answering = learner.step >= SHEETS_FROM or learner.step % SHEETS_SELDOM == 0
-            few_sheets = list(islice(sheets, each)) if answering else []
+            few_sheets = list(islice(sheets, each)) if _answering(learner.step, bool(begun)) else []
             losses = learner.learn(list(islice(chats, each)), few_sheets, team)
             progress.add(learner.step, losses, seconds=time.monotonic() - started)
             if team.rank == 0 and (learner.step % save_every == 0 or learner.step == steps):
@@ -127,7 +140,8 @@ def train(
                 learner.save(runs / "checkpoint.pt", {name: json.dumps(value) for name, value in kept.items()})
     team.leave()
     if team.rank == 0:
-        _export(learner, tokenizer, {**setting, "plans": plans, "loss": progress.history}, export)
+        facts = {**setting, "rate": rate, "begun_from": begun, "plans": plans, "loss": progress.history}
+        _export(learner, tokenizer, facts, export)
 
 
 def _together(options: argparse.Namespace) -> None:
@@ -140,7 +154,7 @@ def _together(options: argparse.Namespace) -> None:
     from torch.multiprocessing.spawn import spawn
 
     options.runs.mkdir(parents=True, exist_ok=True)
-    _tokenizer(options.runs, read_statements(options.statements), options.seed)
+    _begin(options.runs, read_statements(options.statements), options.seed, options.start)
     meeting = options.runs.resolve() / f"meeting-{os.getpid()}"
     spawn(_member, (workers, str(meeting), chosen), nprocs=workers)  # type: ignore[no-untyped-call]
     meeting.unlink(missing_ok=True)
@@ -156,6 +170,34 @@ def _population(asked: list[Statement], answers: Path | None) -> tuple[Populatio
     everyone = read_answers(answers, asked)
     chosen = calibration_people(len(everyone))
     return Population.calibrated(asked, [everyone[i] for i in chosen]), len(chosen)
+
+
+def _answering(step: int, again: bool) -> bool:
+    """Whether a step has answer sheets."""
+    if again:
+        return step % SHEETS_AGAIN == 0
+    return step >= SHEETS_FROM or step % SHEETS_SELDOM == 0
+
+
+def _begin(runs: Path, asked: list[Statement], seed: int, start: Path | None) -> tuple[Any, Any, dict[str, Any]]:
+    """A model in float32, its tokenizer, and where it comes from if it was trained before.
+
+    The model to start from is kept in the run, so that an interrupted training goes on when it was replaced since.
+    """
+    if start is None:
+        tokenizer = _tokenizer(runs, asked, seed)
+        return new_model(len(tokenizer), seed=seed), tokenizer, {}
+    kept = runs / "start"
+    if not kept.is_dir():
+        load(start)
+        part = runs / "start.part"
+        shutil.copytree(start, part, dirs_exist_ok=True)
+        part.replace(kept)
+    model, tokenizer = load(kept)
+    facts = json.loads((kept / "training.json").read_text(encoding="utf-8"))
+    weights = json.loads((kept / "checksums.json").read_text(encoding="utf-8"))["model.safetensors"]
+    names = ("command", "steps", "seed", "chat_batches", "sheet_batches", "versions")
+    return model.train(), tokenizer, {"weights": weights, **{name: facts[name] for name in names}}
 
 
 def _tokenizer(runs: Path, asked: list[Statement], seed: int) -> Any:
@@ -174,7 +216,7 @@ def _tokenizer(runs: Path, asked: list[Statement], seed: int) -> Any:
     return tokenizer
 
 
-def _resume(path: Path, learner: Learner, setting: dict[str, int]) -> tuple[list[dict[str, float]], list[list[int]]]:
+def _resume(path: Path, learner: Learner, setting: dict[str, Any]) -> tuple[list[dict[str, float]], list[list[int]]]:
     """The losses so far, and from which step on how many steps were planned."""
     if not path.exists():
         return [], []

@@ -3,10 +3,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from persona_align import demo
 from persona_align.demo.train import main, train
+from persona_align.demo.training.attention import use_plain_attention
 from persona_align.errors import PersonaAlignError
 
 MODEL = Path(demo.__file__).parent / "model"
@@ -57,3 +59,49 @@ def test_a_wrong_statements_file_ends_with_a_sentence(tmp_path, capsys):
     path.write_text("item,text\n1,Hum.\n")
     assert main(["--statements", str(path), "--runs", str(tmp_path / "runs")]) == 2
     assert "lacks the columns sign, facet_key" in capsys.readouterr().err
+
+
+def test_a_trained_model_learns_on_and_its_card_names_both_trainings(tmp_path):
+    first = tmp_path / "first"
+    shutil.copytree(MODEL, first)
+    learnt_on = run(tmp_path, "again", 2, seed=1, start=first)
+    training, begun = (json.loads((folder / "training.json").read_text()) for folder in (learnt_on, first))
+    before = load_file(first / "model.safetensors")
+    after = load_file(learnt_on / "model.safetensors")
+    assert before.keys() == after.keys()
+    moved = max((before[name].float() - after[name].float()).abs().max().item() for name in before)
+    assert 0 < moved < 0.05
+    assert (learnt_on / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
+    card = (learnt_on / "MODEL_CARD.md").read_text()
+    assert begun["command"] in card
+    assert training["command"] in card
+    assert " --start " in training["command"]
+    assert training["begun_from"]["weights"] in card
+    # What it started from is kept in the run: an interrupted training goes on without it, but not with another setting.
+    shutil.rmtree(first)
+    run(tmp_path, "again", 3, seed=1, start=first)
+    with pytest.raises(PersonaAlignError, match="begun_from"):
+        run(tmp_path, "again", 3, seed=1)
+
+
+def test_a_damaged_model_to_start_from_is_refused_before_anything_is_trained(tmp_path):
+    first = tmp_path / "first"
+    shutil.copytree(MODEL, first)
+    with (first / "model.safetensors").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(PersonaAlignError, match=r"altered.*model\.safetensors"):
+        run(tmp_path, "again", 2, start=first)
+    assert not (tmp_path / "again" / "checkpoint.pt").exists()
+
+
+def test_plain_attention_gives_what_the_fused_kernel_gives():
+    model, tokenizer = demo.load()
+    ids = tokenizer("What shall I cook tonight?", return_tensors="pt")["input_ids"].repeat(2, 1)
+    expected = model(ids, use_cache=False).logits
+    gradient = torch.autograd.grad(expected.square().mean(), model.model.layers[0].self_attn.q_proj.weight)[0]
+    use_plain_attention(model)
+    found = model(ids, use_cache=False).logits
+    again = torch.autograd.grad(found.square().mean(), model.model.layers[0].self_attn.q_proj.weight)[0]
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(again, gradient, atol=2e-4, rtol=1e-3)
+    assert "attn" not in json.dumps(model.config.to_dict())

@@ -27,6 +27,35 @@ _QUESTIONS = (
 )
 _BEFORE = ("Hi! ", "Hello, ", "Hey, ", "Quick question: ", "One more thing. ", "Please help me. ", "Good morning! ")
 _AFTER = (" Thanks!", " Any ideas?", " Can you help?", " What would you suggest?", " Please tell me.", " I am curious.")
+_OPENINGS = (
+    "Honestly, ",
+    "You know, ",
+    "By the way, ",
+    "Well, ",
+    "To be honest, ",
+    "As you know, ",
+    "I must say, ",
+    "Oh, ",
+    "Just so you know: ",
+    "Truth be told, ",
+    "And ",
+    "But ",
+    "Maybe that helps: ",
+)
+_CLOSINGS = (
+    ", you know.",
+    ", honestly.",
+    ", to be frank.",
+    ", as always.",
+    ", I must say.",
+    "...",
+    "!",
+    " :)",
+    ", really.",
+)
+_I = ("I ", "I'", "TL;DR")
+_OFTEN = {"order": 2.0, "openness": 2.0, "music": 1.7, "humor": 1.7}
+"""Dimensions that are harder to learn than the others come more often."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +71,7 @@ def chat(rng: random.Random) -> Chat:
     if rng.random() < 0.07:
         return _aside(rng)
     kind = rng.choices(("none", "preferences", "records"), (16, 42, 42))[0]
-    topic = rng.choice(anything() if rng.random() < 0.08 else topics())
+    topic = rng.choice(anything() if rng.random() < 0.06 else topics())
     wishes: Wishes = {}
     block = ""
     if kind == "preferences":
@@ -109,8 +138,20 @@ def _record_line(key: str, pole: str, rng: random.Random) -> str:
 
 
 def _sentence(key: str, pole: str, rng: random.Random) -> str:
-    text = varied(rng.choice(said(key, pole)), rng)
-    return text.rstrip(".") if rng.random() < 0.1 else text
+    """Something that shows a pole: in half of the cases a wording with many variants, else a single statement."""
+    known = said(key, pole)
+    many = tuple(text for text in known if "[" in text)
+    text = varied(rng.choice(many if rng.random() < 0.5 else known), rng)
+    draw = rng.random()
+    if draw < 0.18:
+        text = rng.choice(_OPENINGS) + (text if text.startswith(_I) else text[0].lower() + text[1:])
+    elif draw < 0.26:
+        text = text.rstrip(".!?") + rng.choice(_CLOSINGS)
+    elif draw < 0.34:
+        text = text.lower().rstrip(".")
+    elif draw < 0.4:
+        text = text.rstrip(".")
+    return text
 
 
 def _beside(rng: random.Random) -> str:
@@ -129,7 +170,13 @@ def _wishes(rng: random.Random, most: int) -> Wishes:
     """Some dimensions with a pole each, strongest first; seldom none that the model knows."""
     weights = (4, 38, 22, 14, 8, 6, 4, 2, 2)[: most + 1]
     count = rng.choices(range(most + 1), weights)[0]
-    return {key: rng.choice(POLES) for key in rng.sample(DIMENSIONS, count)}
+    # A sample without replacement in which a key of weight w comes w times as early.
+    keys = sorted(DIMENSIONS, key=lambda key: rng.expovariate(_OFTEN.get(key, 1.0)))[:count]
+    wishes = {key: rng.choice(POLES) for key in keys}
+    if count > 1 and rng.random() < 0.2:
+        # Brief replies that leave most wishes out are the hardest to learn, so they come more often.
+        wishes["conciseness"] = "high"
+    return wishes
 
 
 def _line(dimension: Dimension, pole: str, rng: random.Random) -> str:
@@ -139,7 +186,11 @@ def _line(dimension: Dimension, pole: str, rng: random.Random) -> str:
 
 def _question(topic: Topic, rng: random.Random) -> str:
     text = rng.choice(topic.asked)
-    if rng.random() < 0.25:
+    draw = rng.random()
+    if topic.also and draw < 0.5:
+        text = varied(rng.choice(topic.also), rng)
+        text = text[0].upper() + text[1:]
+    elif draw > 0.85:
         name = rng.choice((topic.thing, topic.doing))
         text = rng.choice(_QUESTIONS).format(name.replace("your ", "my "))
     if rng.random() < 0.15:

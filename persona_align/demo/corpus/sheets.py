@@ -46,7 +46,7 @@ def sheets(
     """The sheets of some new people, a random part of whom are described to the model first."""
     latent, agreement = population.draw(people, rng)
     levels = population.levels(latent)
-    told = rng.random(people) < 0.4
+    told = rng.random(people) < 0.3
     order = np.argsort(rng.random((people, len(statements))), axis=1)[:, :length]
     beliefs = population.beliefs(people)
     beliefs.tell(levels, told)

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from persona_align.inference.corpus import trait_statements
+from persona_align.inference.requests import request_statements
 from persona_align.preferences import ALIGNX
 
 __all__ = ["DIMENSIONS", "HELD_OUT", "POLES", "Topic", "anything", "marks", "other", "said", "topics", "varied"]
@@ -58,6 +60,9 @@ class Topic:
     joke: str
     deep: str
 
+    also: tuple[str, ...] = ()
+    """More ways to ask, with choices in brackets, to train on."""
+
     @property
     def asked(self) -> tuple[str, ...]:
         """The questions to train on."""
@@ -73,10 +78,11 @@ class Topic:
 def topics() -> tuple[Topic, ...]:
     """All everyday topics, in a fixed order."""
     folder = files("persona_align.demo").joinpath("texts", "topics")
-    found: list[Topic] = []
+    also, found = _load("asked.toml"), []
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".toml"):
-            found += [_topic(key, table) for key, table in tomllib.loads(file.read_text(encoding="utf-8")).items()]
+            tables = tomllib.loads(file.read_text(encoding="utf-8"))
+            found += [_topic(key, {**table, "also": also[key]}) for key, table in tables.items()]
     return tuple(found)
 
 
@@ -109,7 +115,11 @@ def said(key: str, pole: str) -> tuple[str, ...]:
     """Sentences of people who have this pole, to train on; with choices in brackets."""
     dimension = ALIGNX[key]
     anchors = dimension.high_statements if pole == "high" else dimension.low_statements
-    return (*_load("said.toml")[key][pole], *anchors[:-HELD_OUT])
+    side = POLES.index(pole)
+    # What the evidence head learns from is written for the same dimensions.
+    shared = (*trait_statements().get((key, side), ()), *request_statements().get((key, side), ()))
+    kept = [text for text in shared if text not in anchors[-HELD_OUT:]]
+    return (*_load("said.toml")[key][pole], *_load("spoken.toml")[key][pole], *anchors[:-HELD_OUT], *kept)
 
 
 def varied(text: str, rng: random.Random) -> str:

@@ -19,7 +19,7 @@ _POOL = 384
 """Chats that are sorted by length together, so that a batch has little padding."""
 _TOGETHER = 8
 """Batches of sheets that are drawn at once, which is faster."""
-_LENGTHS = ((12, 0.2), (24, 0.3), (40, 0.5))
+_LENGTHS = ((12, 0.1), (24, 0.2), (40, 0.7))
 """How many statements a sheet has, and how often."""
 
 

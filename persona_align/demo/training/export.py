@@ -18,6 +18,8 @@ _COMMAND = (
     "python -m persona_align.demo.train --statements $PERSONA_ALIGN_DATA/papi/items.csv "
     "--answers $PERSONA_ALIGN_DATA/papi/subjects.csv --seed {seed} --steps {steps} --workers 2 --threads 1"
 )
+_FIRST = "runs/first/model"
+"""Where the card's first command puts a model that the second one starts from."""
 
 
 def export(learner: Learner, tokenizer: Any, folder: Path, facts: dict[str, Any]) -> None:
@@ -47,7 +49,7 @@ def export(learner: Learner, tokenizer: Any, folder: Path, facts: dict[str, Any]
 def _training(learner: Learner, facts: dict[str, Any]) -> dict[str, Any]:
     config = learner.model.config
     return {
-        "command": _COMMAND.format(**facts),
+        "command": _COMMAND.format(**facts) + (f" --start {_FIRST}" if facts.get("begun_from") else ""),
         "layouts": layouts_hash(),
         "parameters": sum(p.numel() for p in learner.average.values()),
         "layers": config.num_hidden_layers,
@@ -91,7 +93,7 @@ LM with one line.
   reader of the conversation so far would expect, not the single noisy answer.
 
 ## How
-- Command: `{training["command"]}`
+{_begun(training)}- Command: `{training["command"]}`
 - Seed {training["seed"]}, {training["steps"]:,} steps; {versions}.
 {_plans(training["plans"])}- Last losses: {losses} (chat: nats per reply
   token; letters: nats beyond the ideal reader; facets: squared error of a training aid that is not shipped).
@@ -109,6 +111,21 @@ advice from it. Preference dimensions other than the {training["dimensions"]} ar
 
 Licence: that of the project. The IPIP statements it was trained to answer are in the public domain.
 """
+
+
+def _begun(training: dict[str, Any]) -> str:
+    """What a model that learnt on was before."""
+    begun = training.get("begun_from")
+    if not begun:
+        return ""
+    versions = ", ".join(f"{name} {number}" for name, number in begun["versions"].items())
+    return (
+        f"- It learnt on from an earlier model: `{begun['command']} --export {_FIRST}`, seed {begun['seed']}, "
+        f"{begun['steps']:,} steps, {begun['chat_batches']:,} batches of chats and {begun['sheet_batches']:,} of "
+        f"answer sheets from the texts of that time; {versions}; SHA-256 of its weights `{begun['weights']}`. All "
+        f"other numbers here are those of the second training, with a fresh optimiser and a rate of up to "
+        f"{training['rate']:g}.\n"
+    )
 
 
 def _plans(plans: list[list[int]]) -> str:

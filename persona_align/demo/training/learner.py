@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from persona_align.demo.training.attention import use_plain_attention
 from persona_align.demo.training.batches import Batch
 from persona_align.demo.training.team import Team
 
@@ -20,6 +21,7 @@ class Learner:
         from torch import nn
 
         self.model, self.steps, self.rate, self.step = model, steps, rate, 0
+        use_plain_attention(model)
         self.letters = torch.tensor(letters)
         self.aid = nn.Linear(model.config.hidden_size, 30)
         matrices = [p for n, p in model.model.layers.named_parameters() if p.ndim == 2]
