@@ -113,11 +113,9 @@ def vector(theme: Theme) -> Figure:  # noqa: ARG001
     """What was inferred of the bundled Ada."""
     from persona_align import PersonaAligner
     from persona_align.demo import sample_histories
-    from persona_align.records import parse_record
 
     with PersonaAligner.open() as aligner:
-        entries = sample_histories()["ada"].entries
-        aligner.record("ada", *(parse_record({"kind": "turn" if "role" in e else "comparison", **e}) for e in entries))
+        aligner.record("ada", *sample_histories()["ada"])
         ada = aligner.preferences("ada")
     figure = Figure(figsize=(7.0, 3.4), layout="constrained")
     ada.plot(figure.add_subplot(), k=9)

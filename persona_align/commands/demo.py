@@ -1,6 +1,5 @@
 """`persona-align demo`: the whole flow on two people's histories, offline."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,6 @@ from persona_align.commands.show import quoted, readings, vector_table
 if TYPE_CHECKING:
     from persona_align.aligner import PersonaAligner
     from persona_align.models import ChatTransformers
-    from persona_align.records import Record
 
 __all__ = ["MODES", "demo"]
 
@@ -60,7 +58,7 @@ def _run(chat: "ChatTransformers", question: str | None, advance: Any) -> tuple[
     tables = []
     with PersonaAligner.open() as aligner, _Passes(chat.model) as passes:
         for name, history in sample_histories().items():
-            aligner.record(name, *map(_record, history.entries))
+            aligner.record(name, *history)
             people[name] = {"vector": _vector(aligner, name)}
             tables.append(vector_table(aligner, name, top=5))
             advance()
@@ -73,12 +71,6 @@ def _run(chat: "ChatTransformers", question: str | None, advance: Any) -> tuple[
                 advance()
         result = {**people, "llm_calls": learned_with, "reply_passes": passes.count - learned_with, "question": asked}
     return result, tables
-
-
-def _record(entry: Mapping[str, Any]) -> "Record":
-    from persona_align.records import parse_record
-
-    return parse_record({"kind": "turn" if "role" in entry else "comparison", **entry})
 
 
 class _Passes:

@@ -1,38 +1,29 @@
 """Two people to show the library with: what they said, and what they preferred."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
-__all__ = ["SampleHistory", "sample_histories"]
+from persona_align.records import Record, parse_record
 
-
-@dataclass(frozen=True)
-class SampleHistory:
-    """One person's history.
-
-    Attributes:
-        user: The user id.
-        entries: Turns as {"role", "text", "at", "thread_id"} and comparisons as {"prompt", "chosen", "rejected", "at"}.
-    """
-
-    user: str
-    entries: tuple[Mapping[str, Any], ...]
+__all__ = ["sample_histories"]
 
 
-def sample_histories() -> dict[str, SampleHistory]:
-    """The bundled histories by user id, "ada" and "ben", who like opposite things.
+def sample_histories() -> dict[str, tuple[Record, ...]]:
+    """The records of two people, "ada" and "ben", who like opposite things; oldest first, ready for `record`.
 
     Example:
-        >>> sorted(sample_histories())
-        ['ada', 'ben']
+        >>> from persona_align import PersonaAligner
+        >>> with PersonaAligner.open() as aligner:
+        ...     ids = aligner.record("ada", *sample_histories()["ada"])
+        ...     aligner.preferences("ada").confident()[0].confidence > 0.2
+        True
     """
     folder = files("persona_align.demo").joinpath("histories")
-    found = {}
+    found: dict[str, tuple[Record, ...]] = {}
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".json"):
-            user = file.name.removesuffix(".json")
-            found[user] = SampleHistory(user, tuple(json.loads(file.read_text(encoding="utf-8"))))
+            entries = json.loads(file.read_text(encoding="utf-8"))
+            found[file.name.removesuffix(".json")] = tuple(
+                parse_record({"kind": "turn" if "role" in entry else "comparison", **entry}) for entry in entries
+            )
     return found
