@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_align.errors import EncoderUnavailableError
+from persona_align.hub import unreachable
 
 __all__ = ["Encoder", "Encoding", "SentenceEncoder", "open_encoder", "split_sentences"]
 
@@ -115,13 +116,13 @@ def open_encoder(encoder: "Encoder | str | Path | Any | None" = None) -> "Encode
         return SentenceEncoder(encoder)
     from sentence_transformers import SentenceTransformer
 
+    cached_only = unreachable(encoder)
     try:
         with _quiet_if_local(Path(encoder)):
-            return SentenceEncoder(SentenceTransformer(str(encoder)))
+            return SentenceEncoder(SentenceTransformer(str(encoder), local_files_only=cached_only))
     except (OSError, ValueError) as error:
-        raise EncoderUnavailableError(
-            f"The encoder {str(encoder)!r} could not be loaded: {error}.", _REMEDIES
-        ) from error
+        why = "the hub does not answer and no copy is in its local cache" if cached_only else str(error).rstrip(".")
+        raise EncoderUnavailableError(f"The encoder {str(encoder)!r} could not be loaded: {why}.", _REMEDIES) from error
 
 
 @contextmanager

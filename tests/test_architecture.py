@@ -11,7 +11,7 @@ PACKAGE = ROOT / "persona_align"
 
 FLOORS = [
     {"errors"},
-    {"preferences", "encoder", "records", "formats"},
+    {"preferences", "encoder", "records", "formats", "hub"},
     {"steering", "inference", "conditioning", "memory"},
     {"models"},
     {"runnable", "demo", "testing"},

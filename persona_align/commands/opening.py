@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_align.commands.console import hush, waiting
-from persona_align.errors import MissingUserError, PersonaAlignError, UnsupportedModelError
+from persona_align.errors import MissingUserError, PersonaAlignError
 
 if TYPE_CHECKING:
     from persona_align.aligner import PersonaAligner
@@ -71,21 +71,8 @@ def chat_model(name: str | None, **generation: Any) -> "ChatTransformers":
         from persona_align import ChatTransformers
 
         if name is not None:
-            return _loaded(name, generation)
+            return ChatTransformers.from_pretrained(name, **generation)
         from persona_align.demo import load
 
         model, tokenizer = load()
         return ChatTransformers(model=model, tokenizer=tokenizer, **generation)
-
-
-def _loaded(name: str, generation: dict[str, Any]) -> "ChatTransformers":
-    from persona_align import ChatTransformers
-
-    remedy = "Name a folder that save_pretrained wrote, or a model on the hub while you are online."
-    if name.startswith((".", "/", "~")) and not Path(name).exists():
-        raise UnsupportedModelError(f"There is no model at {name}.", remedy)
-    try:
-        return ChatTransformers.from_pretrained(name, **generation)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UnsupportedModelError(f"The model {name!r} could not be loaded: {reason}", remedy) from None

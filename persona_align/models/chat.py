@@ -109,6 +109,10 @@ class ChatTransformers(BaseChatModel):
             dtype: "auto" keeps the checkpoint's.
             model_kwargs: For `AutoModelForCausalLM.from_pretrained`, for example a quantisation or a `device_map`.
             **generation: Fields of this class, for example `max_tokens`.
+
+        Raises:
+            UnsupportedModelError: There is no such model, or it cannot be reached or loaded; without a network, a copy
+                in the hub's local cache is used.
         """
         model, tokenizer = load(name_or_path, device, dtype, model_kwargs)
         return cls(**{"model": model, "tokenizer": tokenizer, "model_name": str(name_or_path), **generation})
