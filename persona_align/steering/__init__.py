@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persona_align.steering.baking import bake
-    from persona_align.steering.basis import SteeringBasis
+    from persona_align.steering.basis import SteeringBasis, default_cache
     from persona_align.steering.offsets import ActivationOffsets, Geometry
+    from persona_align.steering.progress import silent
     from persona_align.steering.projections import Projections, find_projections
     from persona_align.steering.search import ActivationSearch
     from persona_align.steering.steered import SteeredModel, model_fingerprint
@@ -19,8 +20,10 @@ __all__ = [
     "SteeredModel",
     "SteeringBasis",
     "bake",
+    "default_cache",
     "find_projections",
     "model_fingerprint",
+    "silent",
 ]
 
 _HOMES = {
@@ -31,8 +34,10 @@ _HOMES = {
     "SteeredModel": "steered",
     "SteeringBasis": "basis",
     "bake": "baking",
+    "default_cache": "basis",
     "find_projections": "projections",
     "model_fingerprint": "fingerprint",
+    "silent": "progress",
 }
 
 

@@ -13,14 +13,16 @@ from safetensors.numpy import load_file, save_file
 
 from persona_align.errors import IncompatibleOffsetsError, UnknownDimensionError
 from persona_align.preferences import ALIGNX, Dimension, PreferenceSpace, PreferenceVector
-from persona_align.steering.lessons import Progress
 from persona_align.steering.offsets import ActivationOffsets
+from persona_align.steering.progress import Progress, watched
 from persona_align.steering.steered import SteeredModel, model_fingerprint
 
 __all__ = ["SteeringBasis", "default_cache", "steerable"]
 
 FORMAT = 1
 _WEIGHTS, _CARD = "steering_basis.safetensors", "steering_basis.json"
+_ON_CARD = ("poles", "fingerprint", "strength", "limit", "curve", "fitted")
+"""What a card of this format holds beside its number; whoever adds to it raises FORMAT."""
 
 
 def steerable(dimension: Dimension) -> bool:
@@ -103,7 +105,8 @@ class SteeringBasis:
             cache: A folder where the basis is kept, or found again for the same model, space and settings; with
                 `default_cache()`, `PersonaAligner.wrap` finds it too.
             effort: A factor on the number of lessons and steps.
-            progress: Called with a label, the number done and the total.
+            progress: Called with a label, the number done and the total. Without one, a line is kept up to date on a
+                terminal and in a notebook; `persona_align.steering.silent` shows nothing.
 
         Raises:
             UnknownDimensionError: A key that the space does not have, or that is never steered.
@@ -118,7 +121,7 @@ class SteeringBasis:
             folder = Path(cache) / _cache_key(steered.fingerprint, chosen, seed, effort)
             if (folder / _CARD).is_file():
                 return cls.from_pretrained(folder, hf_model)
-        basis = cls(**fit_poles(steered, tokenizer, chosen, seed=seed, effort=effort, progress=progress))
+        basis = cls(**fit_poles(steered, tokenizer, chosen, seed=seed, effort=effort, progress=watched(progress)))
         if folder is not None:
             basis.save_pretrained(folder)
         return basis
@@ -219,20 +222,17 @@ class SteeringBasis:
                 f"{folder} holds a steering basis of format {card.get('format')}, this version reads {FORMAT}.",
                 "Fit it again with `SteeringBasis.fit(model, tokenizer)`.",
             )
+        if missing := [key for key in _ON_CARD if key not in card]:
+            raise IncompatibleOffsetsError(
+                f"The card of the steering basis in {folder} lacks {', '.join(missing)}: another version wrote it.",
+                "Fit it again with `SteeringBasis.fit(model, tokenizer)`.",
+            )
         if hf_model is not None and model_fingerprint(hf_model) != card["fingerprint"]:
             raise IncompatibleOffsetsError(
                 f"The basis belongs to model {card['fingerprint']}, this is {model_fingerprint(hf_model)}.",
                 "Fit one for this model with `SteeringBasis.fit(model, tokenizer)`.",
             )
-        return cls(
-            values,
-            poles=card["poles"],
-            fingerprint=card["fingerprint"],
-            strength=card["strength"],
-            limit=card["limit"],
-            curve=card["curve"],
-            fitted=card["fitted"],
-        )
+        return cls(values, **{key: card[key] for key in _ON_CARD})
 
 
 def _chosen(space: PreferenceSpace, keys: Sequence[str] | None) -> list[Dimension]:

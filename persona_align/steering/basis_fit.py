@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from persona_align.preferences import Dimension
 from persona_align.steering.distil import distil, divergence
-from persona_align.steering.lessons import Lesson, Progress, Told, teach
+from persona_align.steering.lessons import Lesson, Told, teach
+from persona_align.steering.progress import Progress
 from persona_align.steering.prompting import layout_of, rendered, token_ids
 from persona_align.steering.steered import SteeredModel
 from persona_align.steering.strength import FLUENCY_BOUND, FluencyPoint, fluency_curve, safe_strength

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from persona_align.steering.asking import Asked, Question, question, questions
-from persona_align.steering.lessons import Progress, in_evaluation
+from persona_align.steering.lessons import in_evaluation
+from persona_align.steering.progress import Progress
 from persona_align.steering.statements import capture_key, kept
 from persona_align.steering.steered import SteeredModel
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persona_align.steering.lessons import Lesson, Progress, in_evaluation, reply_logits
+from persona_align.steering.lessons import Lesson, in_evaluation, reply_logits
+from persona_align.steering.progress import Progress
 from persona_align.steering.steered import SteeredModel
 
 __all__ = ["distil", "divergence", "typical_size"]

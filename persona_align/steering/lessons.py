@@ -1,7 +1,7 @@
 """What a model replies when it is told preferences: the material from which it learns to do without being told."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from persona_align.steering.progress import Progress
 from persona_align.steering.prompting import rendered, token_ids
 from persona_align.steering.steered import SteeredModel
 
-__all__ = ["Lesson", "Progress", "Told", "in_evaluation", "replies", "reply_logits", "teach"]
+__all__ = ["Lesson", "Told", "in_evaluation", "replies", "reply_logits", "teach"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with a label, how many are done, and how many there are."""
 _KEPT = 64
 """Likeliest next tokens that a lesson keeps; the rest of the vocabulary is kept as one sum."""
 

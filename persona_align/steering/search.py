@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from persona_align.steering.asking import Asked, questions
 from persona_align.steering.contexts import context_shifts
-from persona_align.steering.lessons import Progress, in_evaluation
+from persona_align.steering.lessons import in_evaluation
 from persona_align.steering.linear import ResponseRidge
 from persona_align.steering.offsets import ActivationOffsets, Positions
 from persona_align.steering.optimize import answer_losses, optimise
 from persona_align.steering.probes import HeadProbes, MassMean, sides
+from persona_align.steering.progress import Progress, watched
 from persona_align.steering.prompting import layout_of
 from persona_align.steering.statements import Captured, capture_statements
 from persona_align.steering.steered import SteeredModel
@@ -50,6 +51,11 @@ class ActivationSearch:
     answer letters, and the model's activations, expected answers and their gradients are recorded. A person is then a
     few matrix products.
 
+    How well a person is met depends on how much they answered: a dozen statements say little beyond themselves, and
+    only the model's answers to *those* move reliably. Questionnaires that carry over to new statements have around 100;
+    `stability` says how far a result hangs on which ones were asked. For users who answer no questionnaire, take a
+    `SteeringBasis` and their inferred vector instead.
+
     Args:
         hf_model: A causal language model of transformers with attention output projections.
         tokenizer: Its tokenizer. Without a chat template, plain "User: …" and "Assistant: …" lines are used; `layout`
@@ -60,7 +66,8 @@ class ActivationSearch:
         cache: A folder for what is captured; an interrupted capture resumes.
         keep: How many heads the method "search" keeps, K.
         batch: Statements asked at a time.
-        progress: Called with a label, the number done and the total.
+        progress: Called with a label, the number done and the total. Without one, a line is kept up to date on a
+            terminal and in a notebook; `persona_align.steering.silent` shows nothing.
 
     Raises:
         UnsupportedModelError: The model cannot be steered, or does not tell the answer letters apart.
@@ -86,6 +93,7 @@ class ActivationSearch:
         batch: int = 16,
         progress: Progress | None = None,
     ) -> None:
+        progress = watched(progress)
         self.statements = _checked_statements(statements)
         self.layout = layout_of(tokenizer)
         self.steered = SteeredModel.of(hf_model)

@@ -16,8 +16,9 @@ from safetensors.numpy import save_file
 
 from persona_align.errors import IncompatibleOffsetsError
 from persona_align.steering.asking import Asked, Question, expected_agreement, questions
-from persona_align.steering.lessons import Progress, in_evaluation
+from persona_align.steering.lessons import in_evaluation
 from persona_align.steering.offsets import Positions
+from persona_align.steering.progress import Progress
 from persona_align.steering.prompting import layout_of
 from persona_align.steering.questionnaire import QUESTIONNAIRE_VERSION
 from persona_align.steering.steered import SteeredModel

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persona_align.steering.lessons import Progress, in_evaluation, replies, reply_logits
+from persona_align.steering.lessons import in_evaluation, replies, reply_logits
 from persona_align.steering.offsets import ActivationOffsets
+from persona_align.steering.progress import Progress
 from persona_align.steering.steered import SteeredModel
 
 __all__ = ["FLUENCY_BOUND", "FluencyPoint", "fluency_curve", "safe_strength"]

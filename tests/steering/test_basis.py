@@ -163,6 +163,14 @@ class TestFiles:
         with pytest.raises(IncompatibleOffsetsError, match="99"):
             SteeringBasis.from_pretrained(tmp_path)
 
+    def test_a_card_that_lacks_something_is_refused_by_name(self, basis, tmp_path):
+        basis.save_pretrained(tmp_path)
+        card = tmp_path / "steering_basis.json"
+        held = json.loads(card.read_text())
+        card.write_text(json.dumps({key: value for key, value in held.items() if key != "limit"}))
+        with pytest.raises(IncompatibleOffsetsError, match="lacks limit"):
+            SteeringBasis.from_pretrained(tmp_path)
+
     def test_cached(self, chat, tmp_path, monkeypatch):
         assert SteeringBasis.cached(chat[0], tmp_path) is None
         first = SteeringBasis.fit(*chat, dimensions=["humor"], effort=0.1, cache=tmp_path)

@@ -1,0 +1,69 @@
+"""What is shown while something long is computed, and where."""
+
+import io
+import sys
+
+import pytest
+
+from persona_align.steering import silent
+from persona_align.steering.progress import watched
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    return stream
+
+
+def test_the_callers_own_is_taken():
+    assert watched(silent) is silent
+    silent("anything", 1, 2)
+
+
+def test_a_program_without_a_terminal_shows_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    assert watched(None) is None
+
+
+def test_a_line_is_kept_up_to_date_and_cleared(terminal, clock):
+    show = watched(None)
+    for done in range(11):
+        clock[0] += 1
+        show("statements", done, 10)
+    lines = terminal.getvalue().split("\r")
+    assert "statements: 2 of 10" in lines
+    assert lines[-1] == "", "nothing is left on the line"
+    assert lines[-2].strip() == ""
+
+
+def test_what_is_quick_shows_nothing(terminal, clock):
+    show = watched(None)
+    for done in range(11):
+        show("statements", done, 10)
+    assert terminal.getvalue() == ""
+
+
+def test_a_notebook_is_told_on_its_plain_stream(monkeypatch, clock):
+    stream = io.StringIO()
+    stream.pub_thread = None
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    monkeypatch.setattr(sys, "stdout", stream)
+    show = watched(None)
+    clock[0] += 5
+    show("statements", 1, 10)
+    assert stream.getvalue() == "\rstatements: 1 of 10"
