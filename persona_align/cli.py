@@ -8,13 +8,16 @@ from typer.core import TyperGroup
 
 from persona_align.commands.backfill import backfill
 from persona_align.commands.chat import chat
+from persona_align.commands.console import in_shell
 from persona_align.commands.correct import correct, release
 from persona_align.commands.demo import demo
+from persona_align.commands.dimensions import dimensions
 from persona_align.commands.doctor import doctor
 from persona_align.commands.evaluate import evaluate
 from persona_align.commands.ingest import ingest
 from persona_align.commands.person import export, forget, restore
 from persona_align.commands.reembed import reembed
+from persona_align.commands.scrub import scrub
 from persona_align.commands.show import explain, show
 from persona_align.errors import PersonaAlignError
 
@@ -30,7 +33,7 @@ class _Told(TyperGroup):
         except PersonaAlignError as error:
             typer.secho(f"Error: {error.message}", err=True, fg="red")
             if error.remedy:
-                typer.echo(error.remedy, err=True)
+                typer.echo(in_shell(error.remedy), err=True)
             raise typer.Exit(1) from None
 
 
@@ -45,9 +48,9 @@ app = typer.Typer(
 
 _PANELS = {
     "Begin": (demo, ingest, chat),
-    "See and correct": (show, explain, correct, release),
+    "See and correct": (show, explain, dimensions, correct, release),
     "Rights of the person": (forget, export, restore),
-    "Operate": (doctor, reembed, backfill),
+    "Operate": (doctor, reembed, scrub, backfill),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

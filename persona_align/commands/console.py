@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,18 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.text import Text
 
-__all__ = ["bar", "clean", "hush", "note", "print_json", "progress", "screen", "shortened", "waiting"]
+__all__ = ["bar", "clean", "hush", "in_shell", "note", "print_json", "progress", "screen", "shortened", "waiting"]
 
 HIGH, LOW, FAINT = "#4477aa", "#cc8844", "bright_black"
 """Two colours that colour-blind readers tell apart, and one for what matters less."""
 
+_NUMBERS = re.compile(r"\[\n\s+(-?\d[-+.\de]*(?:,\n\s+-?\d[-+.\de]*)*)\n\s*\]")
+"""A list of numbers over several lines; within a JSON string there is never a line break."""
+_IN_SHELL = (
+    ("`space.keys` lists them all.", "`persona-align dimensions` lists them all."),
+    ('`encoder="sentence-transformers/all-MiniLM-L6-v2"`', "`--encoder sentence-transformers/all-MiniLM-L6-v2`"),
+)
+"""What remedies say to a program, and how it is said on the command line."""
 _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
@@ -30,9 +38,22 @@ def screen(*, error: bool = False) -> "Console":
 
 
 def print_json(value: Any) -> None:
-    """One JSON value, readable by people too."""
+    """One JSON value, readable by people too: a list of numbers stays on one line."""
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=plain, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=plain, allow_nan=False)
+    typer.echo(_NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text))
+
+
+def in_shell(remedy: str) -> str:
+    """A remedy in the words of the command line.
+
+    Example:
+        >>> in_shell("Did you mean 'humor'? `space.keys` lists them all.")
+        "Did you mean 'humor'? `persona-align dimensions` lists them all."
+    """
+    for said, typed in _IN_SHELL:
+        remedy = remedy.replace(said, typed)
+    return remedy
 
 
 def note(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import typer
 
-from persona_align.commands.console import hush, print_json, screen, waiting
+from persona_align.commands.console import hush, in_shell, print_json, screen, waiting
 from persona_align.commands.opening import chat_model, is_server, opened
 from persona_align.commands.options import DEFAULT_STORE, AsJson, Encoder, Model, Store
 from persona_align.errors import PersonaAlignError
@@ -199,6 +199,6 @@ def _tried(name: str, load: Callable[[], Any]) -> Check:
     try:
         return Check(name, "ok", load())
     except PersonaAlignError as error:
-        return Check(name, "problem", error.message, error.remedy)
+        return Check(name, "problem", error.message, in_shell(error.remedy))
     except ImportError as error:
         return Check(name, "problem", str(error), f"Install it: pip install {error.name}")

@@ -132,7 +132,13 @@ def _run(name: str, data: Path, as_json: bool, **options: Any) -> None:
     run, figure = _benchmark(name)
     taken = inspect.signature(run).parameters
     with _watching(taken) as hooks:
-        result = run(data, **hooks, **{option: value for option, value in options.items() if option in taken})
+        try:
+            result = run(data, **hooks, **{option: value for option, value in options.items() if option in taken})
+        except FileNotFoundError as error:
+            raise PersonaAlignError(
+                f"{data} does not hold the data of this benchmark: there is no {error.filename}.",
+                "Name the folder that holds psoups/, prefeval/ and papi/ with --data or PERSONA_ALIGN_DATA.",
+            ) from None
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         if "output" not in taken:

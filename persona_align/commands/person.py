@@ -43,7 +43,7 @@ def forget(
     undone: `persona-align export` first, if the person wants a copy.
     """
     what = (
-        f"the {len(record)} named records"
+        f"the {_counted(len(record))} named"
         if record
         else f"everything before {before:%Y-%m-%d}"
         if before
@@ -87,7 +87,7 @@ def export(
         _write_privately(output, json.dumps(data, indent=1, ensure_ascii=False).encode())
     except OSError as error:
         raise PersonaAlignError(f"{output} cannot be written: {error.strerror}.", "Name another file.") from None
-    note(f"Wrote {len(data['records'])} records of {user} to {output}.")
+    note(f"Wrote {_counted(len(data['records']))} of {user} to {output}.")
 
 
 def restore(
@@ -107,7 +107,7 @@ def restore(
     if as_json:
         print_json({"user_id": data["user_id"], "records": len(ids)})
     else:
-        typer.echo(f"Restored {len(ids)} records of {data['user_id']}.")
+        typer.echo(f"Restored {_counted(len(ids))} of {data['user_id']}.")
 
 
 def _utc(moment: datetime | None) -> datetime | None:
@@ -125,8 +125,12 @@ def _write_privately(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
+def _counted(number: int) -> str:
+    return f"{number} record{'' if number == 1 else 's'}"
+
+
 def _tell(receipt: "Receipt") -> None:
-    typer.echo(f"Erased {receipt.erased} records of {receipt.user_id}; {receipt.remaining} remain.")
+    typer.echo(f"Erased {_counted(receipt.erased)} of {receipt.user_id}; {receipt.remaining} left.")
     for sentence in receipt.verified:
         typer.echo(f"  ✓ {sentence}")
     if not receipt.complete:

@@ -76,9 +76,28 @@ def test_reembed_without_a_memory_or_on_a_server(run, here):
     assert list(here.iterdir()) == []
 
 
+def test_scrub_rewrites_the_folder_of_a_server_and_keeps_what_is_there(run, here):
+    import chromadb
+
+    client = chromadb.PersistentClient(str(here / "chroma"), settings=chromadb.Settings(anonymized_telemetry=False))
+    collection = client.create_collection("people", embedding_function=None)
+    collection.add(
+        ids=["a", "b"], embeddings=[[1.0, 0.0], [0.0, 1.0]], metadatas=[{"t": "staying"}, {"t": "xyloph0ne"}]
+    )
+    collection.delete(ids=["b"])
+    client.close()
+    told = json.loads(run("scrub", "chroma", "--json").stdout)
+    assert told == {"folder": "chroma", "rows": 1}
+    left = b"".join(file.read_bytes() for file in (here / "chroma").rglob("*") if file.is_file())
+    assert b"staying" in left
+    assert b"xyloph0ne" not in left
+    assert "no Chroma folder" in run("scrub", "nowhere", code=1).stderr
+
+
 def test_eval_without_data_says_where_to_name_it(run):
     for name in ("psoups", "prefeval", "papi", "papi-chat"):
         assert "PERSONA_ALIGN_DATA" in run("eval", name, "--data", "nowhere", code=1).stderr
+        assert "PERSONA_ALIGN_DATA" in run("eval", name, "--data", ".", code=1).stderr
 
 
 def test_eval_shows_numbers_counts_cases_and_writes_them(run, here, monkeypatch):

@@ -1,6 +1,7 @@
 """show, explain, correct, release, forget, export and restore."""
 
 import json
+import re
 import stat
 
 import pytest
@@ -29,7 +30,35 @@ def test_explain_quotes_what_moved_a_dimension(ada):
 
 
 def test_an_unknown_dimension_is_told_with_the_nearest(ada):
-    assert "conciseness" in ada("explain", "ada", "concisenes", code=1).stderr
+    said = ada("explain", "ada", "concisenes", code=1).stderr
+    assert "conciseness" in said
+    assert "`persona-align dimensions` lists them all" in said
+    assert "space.keys" not in said
+
+
+def test_the_dimensions_can_be_listed_and_searched(run):
+    listed = json.loads(run("dimensions", "--json").stdout)["dimensions"]
+    assert len(listed) == 90
+    assert [each["key"] for each in listed if each["sensitive"]] == ["age_group", "gender"]
+    shown = run("dimensions", "MUSIC").stdout
+    assert "Likes music" in shown
+    assert "humor" not in shown
+    assert "lists them all" in run("dimensions", "xylophone", code=1).stderr
+
+
+def test_only_what_was_set_by_hand_is_released(ada):
+    assert "was not set by hand" in ada("release", "ada", "music", code=1).stderr
+    assert "was not set by hand" in ada("release", "nobody", "music", code=1).stderr
+    assert json.loads(ada("export", "nobody").stdout)["records"] == []
+    ada("correct", "ada", "music", "1")
+    ada("release", "ada", "music")
+    assert "was not set by hand" in ada("release", "ada", "music", code=1).stderr
+
+
+def test_an_export_is_short_enough_to_read(ada):
+    text = ada("export", "ada").stdout
+    assert len(json.loads(text)["vector"]["values"]) == 90
+    assert not re.search(r"^\s*-?\d[\d.e-]*,?$", text, re.MULTILINE), "a list of numbers is on one line"
 
 
 def test_correct_locks_and_release_gives_back(ada):
