@@ -1,7 +1,7 @@
 """What is shown while something long is computed, and where."""
 
 import io
-import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,11 +22,11 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def terminal(monkeypatch):
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    return stream
+def around(monkeypatch):
+    """What `sys` holds for the module; pytest puts its own streams back between a fixture and its test."""
+    found = SimpleNamespace(stderr=io.StringIO(), stdout=io.StringIO(), modules={})
+    monkeypatch.setattr("persona_align.steering.progress.sys", found)
+    return found
 
 
 def test_the_callers_own_is_taken():
@@ -34,13 +34,14 @@ def test_the_callers_own_is_taken():
     silent("anything", 1, 2)
 
 
-def test_a_program_without_a_terminal_shows_nothing(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+def test_a_program_without_a_terminal_shows_nothing(around):
+    assert watched(None) is None
+    around.stderr = None  # as under pythonw
     assert watched(None) is None
 
 
-def test_a_line_is_kept_up_to_date_and_cleared(terminal, clock):
+def test_a_line_is_kept_up_to_date_and_cleared(around, clock):
+    around.stderr = terminal = Terminal()
     show = watched(None)
     for done in range(11):
         clock[0] += 1
@@ -51,19 +52,17 @@ def test_a_line_is_kept_up_to_date_and_cleared(terminal, clock):
     assert lines[-2].strip() == ""
 
 
-def test_what_is_quick_shows_nothing(terminal, clock):
+def test_what_is_quick_shows_nothing(around, clock):
+    around.stderr = terminal = Terminal()
     show = watched(None)
     for done in range(11):
         show("statements", done, 10)
     assert terminal.getvalue() == ""
 
 
-def test_a_notebook_is_told_on_its_plain_stream(monkeypatch, clock):
-    stream = io.StringIO()
-    stream.pub_thread = None
-    monkeypatch.setitem(sys.modules, "ipykernel", None)
-    monkeypatch.setattr(sys, "stdout", stream)
+def test_a_notebook_is_told_on_its_plain_stream(around, clock):
+    around.modules["ipykernel"] = around.stdout.pub_thread = True
     show = watched(None)
     clock[0] += 5
     show("statements", 1, 10)
-    assert stream.getvalue() == "\rstatements: 1 of 10"
+    assert around.stdout.getvalue() == "\rstatements: 1 of 10"
