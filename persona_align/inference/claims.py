@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from persona_align.inference.certainty import certainty
 from persona_align.inference.changes import segments
 from persona_align.inference.evidence import COLUMNS
 from persona_align.inference.repeats import repeated
@@ -19,9 +20,6 @@ HALF_LIFE_DAYS = 365.0
 """After so long a claim counts half."""
 PRIOR = 0.25
 """Weight of the belief, held of everybody, that there is no preference."""
-CERTAINTY = (0.93, 1.2, 1.0)
-"""Confidence as a function of net evidence: ceiling, rate and power. Chosen by hand, not calibrated: one clear claim of
-full weight gives 0.65, two give 0.85, and nothing reaches certainty."""
 
 
 class Span(NamedTuple):
@@ -33,11 +31,12 @@ class Span(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the claims come to: value, confidence, support; the signed weight of each claim; its stretches in time."""
+    """What the claims come to: value, confidence, support, net evidence; the signed weight of each; its stretches."""
 
     value: float
     confidence: float
     support: float
+    net: float
     weights: Floats
     spans: list[Span]
 
@@ -82,9 +81,8 @@ class Claims:
         weights = fresh * value
         pull = float(weights.sum())
         net = pull**2 / max(float(weights @ value), 1e-12)  # evidence that is left after contradictions
-        ceiling, rate, power = CERTAINTY
-        confidence = ceiling * (1.0 - float(np.exp(-rate * net**power))) if support > 0 else 0.0
-        return Reading(min(max(spans[-1].value, -1.0), 1.0), confidence, support, weights, spans)
+        confidence = float(certainty(net)) if support > 0 else 0.0
+        return Reading(min(max(spans[-1].value, -1.0), 1.0), confidence, support, net, weights, spans)
 
     def aged(self, record_ages: Floats) -> Self:
         """The same claims when the records have these ages."""
