@@ -14,8 +14,8 @@ from matplotlib.patches import FancyBboxPatch
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "benchmarks" / "results"
-BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
-"""Of Okabe and Ito's set, which readers with any colour vision tell apart."""
+BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
+"""Of Okabe and Ito's set, which readers with any colour vision tell apart; the lighter ones for a dark ground."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,13 @@ class Theme:
     text: str
     quiet: str
     fill: str
+    lines: tuple[str, str, str]
 
 
-THEMES = (Theme("light", "#1b1b1b", "#8a8a8a", "#eef3f7"), Theme("dark", "#e8e8e8", "#8f96a3", "#2a3342"))
+THEMES = (
+    Theme("light", "#1b1b1b", "#8a8a8a", "#eef3f7", (BLUE, ORANGE, GREEN)),
+    Theme("dark", "#e8e8e8", "#8f96a3", "#2a3342", (SKY, AMBER, PURPLE)),
+)
 
 
 def main() -> None:
@@ -137,7 +141,7 @@ def fluency(theme: Theme) -> Figure | None:
         series.setdefault(int(point.get("poles", 1)), [start]).append(point)
     figure = Figure(figsize=(8.0, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for (poles, points), colour, marker in zip(series.items(), (BLUE, ORANGE, GREEN), "os^", strict=False):
+    for (poles, points), colour, marker in zip(series.items(), theme.lines, "os^", strict=False):
         label = "one preference" if poles == 1 else f"{poles} preferences at once"
         strengths = [point["strength"] for point in points]
         ratios = [point["perplexity_ratio"] for point in points]
@@ -158,7 +162,7 @@ def learning(theme: Theme) -> Figure | None:
         return None
     figure = Figure(figsize=(7.0, 3.0), layout="constrained")
     ax = figure.add_subplot()
-    for (name, part), colour, marker in zip(files.items(), (BLUE, ORANGE, GREEN), "os^", strict=False):
+    for (name, part), colour, marker in zip(files.items(), theme.lines, "os^", strict=False):
         counts = [0, *map(int, part["learning"])]
         curve = [0.5, *(value["accuracy"] for value in part["learning"].values())]
         ax.plot(counts, curve, color=colour, marker=marker, label=name.replace("_", " "))
@@ -183,7 +187,7 @@ def speed(theme: Theme) -> Figure | None:
     }
     figure = Figure(figsize=(7.0, 1.9), layout="constrained")
     ax = figure.add_subplot()
-    drawn = ax.barh(list(bars), list(bars.values()), color=[theme.quiet, BLUE, BLUE], height=0.65)
+    drawn = ax.barh(list(bars), list(bars.values()), color=[theme.quiet, theme.lines[0], theme.lines[0]], height=0.65)
     ax.bar_label(drawn, [f"{value:,.1f} ms" for value in bars.values()], padding=4, color=theme.text)
     ax.set(xscale="log", xlabel="milliseconds a person (logarithmic), geometry of an 8B model", xlim=(0.5, 400_000))
     ax.invert_yaxis()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["HIGH_COLOUR", "LOW_COLOUR", "plot_vector", "short_pole"]
 
 HIGH_COLOUR, LOW_COLOUR = "#0072B2", "#D55E00"
+_ON_DARK = "#56B4E9", "#E69F00"
 """Two colours of Okabe and Ito's set, which readers with any colour vision tell apart, on white and on black."""
 _FAINTEST = 0.25
 _NO_MORE_THAN = 44
@@ -37,8 +38,9 @@ def plot_vector(vector: "PreferenceVector", ax: Any = None, k: int = 12) -> Any:
     if ax is None:
         ax = _new_axes(len(readings))
     text = ax.xaxis.label.get_color()
+    colours = _ON_DARK if _is_light(text) else (HIGH_COLOUR, LOW_COLOUR)
     for row, reading in enumerate(readings):
-        _bar(ax, row, reading, sure=reading.confidence >= vector.space.floor, text=text)
+        _bar(ax, row, reading, sure=reading.confidence >= vector.space.floor, text=text, colours=colours)
     if not readings:
         ax.text(0, 0, "Nothing is known yet.", ha="center", va="center", color=text)
     ax.axvline(0, color=text, linewidth=0.8)
@@ -58,8 +60,15 @@ def short_pole(name: str) -> str:
     return plain if len(plain) <= _NO_MORE_THAN else f"{plain[: _NO_MORE_THAN - 1].rstrip()}…"
 
 
-def _bar(ax: Any, row: int, reading: "Reading", *, sure: bool, text: Any) -> None:
-    colour = HIGH_COLOUR if reading.value >= 0 else LOW_COLOUR
+def _is_light(colour: Any) -> bool:
+    """Whether text has this colour because it stands on a dark ground."""
+    from matplotlib.colors import to_rgb
+
+    return sum(to_rgb(colour)) > 1.5
+
+
+def _bar(ax: Any, row: int, reading: "Reading", *, sure: bool, text: Any, colours: tuple[str, str]) -> None:
+    colour = colours[0] if reading.value >= 0 else colours[1]
     alpha = _FAINTEST + (1 - _FAINTEST) * reading.confidence
     if sure:
         ax.barh(row, reading.value, color=colour, alpha=alpha, height=0.7)

@@ -140,3 +140,15 @@ def test_the_aligner_tells_nothing_of_its_users():
     assert "ada-lovelace" not in shown
     assert "1 dimensions" in shown
     assert "hash-64" in shown
+
+
+def test_bars_on_a_dark_ground_are_lighter():
+    shown = []
+    for text in ("black", "white"):
+        with mpl.rc_context({"axes.labelcolor": text}):
+            ax = VECTOR.plot()
+            shown.append({mpl.colors.to_hex(bar.get_facecolor()) for bar in ax.patches})
+    light, dark = shown
+    assert light == {HIGH_COLOUR.lower(), LOW_COLOUR.lower()}
+    assert not light & dark
+    assert min(sum(mpl.colors.to_rgb(colour)) for colour in dark) > max(sum(mpl.colors.to_rgb(c)) for c in light)
