@@ -46,6 +46,33 @@ ROWS = [
         "≥ 0.98; ≥ 0.95",
     ),
     Row(
+        "150 messages kept from all training: what they state is found, sign included / messages that raise more",
+        "inference_sentences",
+        lambda r: (
+            f"{100 * r['exam']['all']['right']:.0f}% / "
+            f"{100 * r['exam']['all']['messages raising the unstated and unrelated']:.0f}%"
+        ),
+        "",
+    ),
+    Row(
+        "Calibration of confidence on simulated people, expected error: at or above the floor of 0.2 / of all readings",
+        "inference_calibration",
+        lambda r: (
+            f"{r['held out, at or above the floor']['expected_calibration_error']:.3f} / "
+            f"{r['held out']['expected_calibration_error']:.3f}"
+        ),
+        "≤ 0.08",
+    ),
+    Row(
+        "Users of whom only one topic is known: unrelated messages that reach the model byte for byte as they were",
+        "topic_gate",
+        lambda r: (
+            f"{100 * r['untouched']:.1f}%; conditioned when asked about it "
+            f"{100 * r['asked_about_the_topic_and_conditioned']:.0f}%"
+        ),
+        "≥ 95%",
+    ),
+    Row(
         "Big Five traits from 120 chat messages of 150 real people: mean correlation (templates seen while tuning)",
         "inference_papi_chat",
         lambda r: (
