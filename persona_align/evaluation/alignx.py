@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from persona_align.encoder import open_encoder
+from persona_align.errors import InvalidRecordError
 from persona_align.evaluation.cases import read_cases
 from persona_align.evaluation.figures import bars
 from persona_align.evaluation.psoups import measure
@@ -54,6 +55,10 @@ def run(
         description; "published"; and "model" where one was named.
     """
     paths = [data] if data.is_file() else sorted((data / "psoups").glob("*.json"))
+    if not paths:
+        raise InvalidRecordError(
+            f"There are no cases in {data}.", "Name a file of cases, or the folder that holds psoups/."
+        )
     cases = [case for path in paths for case in read_cases(path)]
     if limit is not None and limit < len(cases):
         cases = [cases[i] for i in sorted(np.random.default_rng(seed).permutation(len(cases))[:limit])]

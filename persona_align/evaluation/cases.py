@@ -44,12 +44,15 @@ def read_cases(path: Path) -> list[Case]:
     text = path.read_text(encoding="utf-8")
     try:
         found = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
-        return [_case(data) for data in found]
+        cases = [_case(data) for data in found]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidRecordError(
             f"{path} does not hold cases in AlignX's format: {type(error).__name__} {error}.",
             "Give a JSON list, or JSON lines, of objects with prompt, chosen and rejected.",
         ) from error
+    if not cases:
+        raise InvalidRecordError(f"{path} holds no cases.", "Give a file with at least one.")
+    return cases
 
 
 def _case(data: Mapping[str, Any]) -> Case:

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TRAITS", "Questionnaire", "load", "messages", "run", "say"]
+from persona_align.evaluation.figures import bars
+
+__all__ = ["TRAITS", "Questionnaire", "figure", "load", "messages", "run", "say"]
 
 Floats = NDArray[np.float64]
 TRAITS = {"O": "openness", "C": "conscientiousness", "E": "extraversion", "A": "agreeableness", "N": "neuroticism"}
@@ -196,6 +198,22 @@ def run(
             for row, t in zip(inferred, target.round(4).tolist(), strict=True)
         ],
     }
+
+
+def figure(result: dict[str, Any], path: Path) -> None:
+    """Write the correlations as bars, one below zero as none; the suffix of `path` names the format."""
+    rows = [
+        (
+            TRAITS.get(name, name),
+            {"accuracy": max(value, 0.0), "interval": np.clip(result["interval"][name], 0, 1)},
+            True,
+        )
+        for name, value in result["correlation"].items()
+    ]
+    for baseline, found in result["baselines"].items():
+        mean = max(found["mean"], 0.0)
+        rows.append((f"mean, {baseline}", {"accuracy": mean, "interval": [mean, mean]}, False))
+    bars(rows, path, title="Correlation of the traits read from chat with the measured ones")
 
 
 def _correlations(inferred: Floats, target: Floats, seed: int) -> dict[str, Any]:

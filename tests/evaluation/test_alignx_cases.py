@@ -9,6 +9,7 @@ from langchain_core.messages import HumanMessage
 
 from persona_align import demo
 from persona_align.encoder import open_encoder
+from persona_align.errors import InvalidRecordError
 from persona_align.evaluation import alignx
 from persona_align.evaluation.cases import read_cases
 from persona_align.evaluation.language_model import Replies, model_arms
@@ -28,6 +29,14 @@ def test_one_file_gives_arms_histories_and_what_was_published(tmp_path):
     assert result["published"]["AlignXpert-PBA"]["P-Soups"] == 81.69
     alignx.figure(result, tmp_path / "alignx.svg")
     assert (tmp_path / "alignx.svg").exists()
+
+
+def test_no_cases_say_so(tmp_path):
+    empty = tmp_path / "empty.json"
+    empty.write_text("[]", encoding="utf-8")
+    for nothing in (empty, tmp_path):
+        with pytest.raises(InvalidRecordError, match="no cases"):
+            alignx.run(nothing)
 
 
 def test_cases_without_comparisons_are_abstentions(tmp_path):
