@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _report
+from benchmarks.demo_on_topic import on_topic
 from benchmarks.demo_questionnaire import questionnaire_errors
 from persona_align import demo
 from persona_align.conditioning import ica_line, pba_line
@@ -28,6 +29,7 @@ from persona_align.steering import SteeredModel
 
 MAX_TOKENS = 110
 ROWS = 100
+ARMS = ("pba", "ica", "ica_held_out_wording", "pas")
 FEW = 30
 """Questions for what is only reported beside the main figures."""
 VALUE = {"high": 0.9, "low": -0.9}
@@ -40,12 +42,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-chat", action="store_true")
     parser.add_argument("--no-questionnaire", action="store_true")
-    parser.add_argument("--no-steering", action="store_true")
+    parser.add_argument("--no-topics", action="store_true")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="parts of the chat; all without it")
     options = parser.parse_args()
     model, tokenizer = load(options.model)
     results: dict[str, Any] = {}
     if not options.no_chat:
         results["chat"] = chat(model, tokenizer, options)
+    if not options.no_topics:
+        results["on_topic"] = on_topic(model, tokenizer, seed=options.seed)
     if not options.no_questionnaire:
         results["questionnaire"] = questionnaire_errors(model, tokenizer)
     if options.model is None:
@@ -61,29 +66,44 @@ def write(results: dict[str, Any], *, seed: int) -> Path:
     kept = json.loads(earlier.read_text())["results"] if earlier.exists() else {}
     if kept.get("weights") != weights:
         kept = {}
+    if "chat" in results and "chat" in kept:
+        results = {**results, "chat": _merged(kept["chat"], results["chat"])}
     return _report.write("demo_alignable", {**kept, "weights": weights, **results}, seed=seed)
+
+
+def _merged(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Two runs of different arms as one, down to the single figure."""
+    both = {
+        key: _merged(earlier[key], later[key]) for key in earlier.keys() & later.keys() if _tables(earlier, later, key)
+    }
+    return {**earlier, **later, **both}
+
+
+def _tables(earlier: dict[str, Any], later: dict[str, Any], key: str) -> bool:
+    return isinstance(earlier[key], dict) and isinstance(later[key], dict)
 
 
 def chat(model: Any, tokenizer: Any, options: argparse.Namespace) -> dict[str, Any]:
     """The share of replies that a classifier puts on the right side, by arm and dimension."""
-    rng = random.Random(options.seed)
-    pairs = [(question, topic) for topic in topics() for question in topic.held_out]
-    questions = [question for question, _ in rng.sample(pairs, options.questions)]
+    asked = [question for topic in topics() for question in topic.held_out]
+    questions = random.Random(options.seed).sample(asked, options.questions)
     steered = SteeredModel.of(model)
-    basis = None if options.no_steering else shipped_basis(model)
+    basis = shipped_basis(model) if "pas" in options.arms else None
     base = generate(model, tokenizer, questions)
     perplexity = {"base": likelihood(model, tokenizer, questions, base)}
-    arms: dict[str, dict[str, float]] = {"pba": {}, "ica": {}, "ica_held_out_wording": {}, "pas": {}}
+    arms: dict[str, dict[str, float]] = {arm: {} for arm in options.arms}
     steered_perplexity = []
     examples: dict[str, dict[str, str]] = {}
     for key in DIMENSIONS:
         judge = Judge(key)
         replies: dict[str, dict[str, list[str]]] = {arm: {} for arm in arms}
         for pole in POLES:
-            replies["pba"][pole] = generate(model, tokenizer, [told(key, pole, q) for q in questions])
-            replies["ica"][pole] = generate(model, tokenizer, [shown(key, pole, q, rng) for q in questions])
-            held_out = [shown(key, pole, q, rng, only_held_out=True) for q in questions[:FEW]]
-            replies["ica_held_out_wording"][pole] = generate(model, tokenizer, held_out)
+            for arm in replies:
+                if arm == "pas":
+                    continue
+                rng = random.Random(f"{options.seed} {arm} {key} {pole}")
+                prompts = [_prompt(arm, key, pole, question, rng) for question in questions]
+                replies[arm][pole] = generate(model, tokenizer, prompts[:FEW] if "held_out" in arm else prompts)
             if basis is None:
                 continue
             vector = PreferenceVector.of({key: 0.9})
@@ -110,6 +130,12 @@ def chat(model: Any, tokenizer: Any, options: argparse.Namespace) -> dict[str, A
         "perplexity_under_the_unsteered_model": perplexity,
         "examples": examples,
     }
+
+
+def _prompt(arm: str, key: str, pole: str, question: str, rng: random.Random) -> str:
+    if arm == "pba":
+        return told(key, pole, question)
+    return shown(key, pole, question, rng, only_held_out=arm == "ica_held_out_wording")
 
 
 def told(key: str, pole: str, question: str) -> str:

@@ -18,8 +18,8 @@ _COMMAND = (
     "python -m persona_align.demo.train --statements $PERSONA_ALIGN_DATA/papi/items.csv "
     "--answers $PERSONA_ALIGN_DATA/papi/subjects.csv --seed {seed} --steps {steps} --workers 2 --threads 1"
 )
-_FIRST = "runs/first/model"
-"""Where the card's first command puts a model that the second one starts from."""
+_FIRST = "runs/first"
+"""Where the card's first command keeps what the second one starts from."""
 
 
 def export(learner: Learner, tokenizer: Any, folder: Path, facts: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def export(learner: Learner, tokenizer: Any, folder: Path, facts: dict[str, Any]
 def _training(learner: Learner, facts: dict[str, Any]) -> dict[str, Any]:
     config = learner.model.config
     return {
-        "command": _COMMAND.format(**facts) + (f" --start {_FIRST}" if facts.get("begun_from") else ""),
+        "command": _COMMAND.format(**facts) + (f" --start {_FIRST}/model" if facts.get("begun_from") else ""),
         "layouts": layouts_hash(),
         "parameters": sum(p.numel() for p in learner.average.values()),
         "layers": config.num_hidden_layers,
@@ -120,7 +120,8 @@ def _begun(training: dict[str, Any]) -> str:
         return ""
     versions = ", ".join(f"{name} {number}" for name, number in begun["versions"].items())
     return (
-        f"- It learnt on from an earlier model: `{begun['command']} --export {_FIRST}`, seed {begun['seed']}, "
+        f"- It learnt on from an earlier model: `{begun['command']} --runs {_FIRST} "
+        f"--export {_FIRST}/model`, seed {begun['seed']}, "
         f"{begun['steps']:,} steps, {begun['chat_batches']:,} batches of chats and {begun['sheet_batches']:,} of "
         f"answer sheets from the texts of that time; {versions}; SHA-256 of its weights `{begun['weights']}`. All "
         f"other numbers here are those of the second training, with a fresh optimiser and a rate of up to "
