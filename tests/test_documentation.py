@@ -97,3 +97,10 @@ def test_every_picture_that_a_page_shows_exists():
     for page in PAGES:
         for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / picture.split("#")[0]).exists(), f"{name(page)}: {picture}"
+
+
+def test_the_table_of_what_a_newcomer_reads_is_what_was_counted():
+    from benchmarks.newcomer_lines import BEGIN, END, PAGE, measured, table
+
+    assert PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip() == table()
+    assert all(each["lines"] < 1_000 for each in measured().values()), "a change needs too much reading"
