@@ -6,7 +6,8 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ __all__ = ["FORMAT", "Folder", "write_atomically"]
 
 FORMAT = 1
 """The version of the layout; a folder of a newer one is refused."""
+_ATTEMPTS = 20
 
 
 class Folder:
@@ -115,7 +117,7 @@ class Folder:
         try:
             target.parent.mkdir(mode=0o700, exist_ok=True)
             if source.exists():
-                shutil.copytree(source, target, dirs_exist_ok=True)
+                _patiently(lambda: shutil.copytree(source, target, dirs_exist_ok=True))
         except OSError as error:
             raise unavailable(self.path, error) from error
 
@@ -226,7 +228,10 @@ def sync_tree(folder: Path) -> None:
     """Put every file under a folder on disk."""
     for root, _, files in os.walk(folder):
         for name in files:
-            handle = os.open(Path(root) / name, os.O_RDONLY)
+            try:
+                handle = os.open(Path(root) / name, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # the write-ahead log of a database that was just closed, whose content is in the database
             try:
                 os.fsync(handle)
             finally:
@@ -235,12 +240,23 @@ def sync_tree(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder or file and everything in it."""
+    """Remove a folder or file and everything in it, also where a database that was just closed removes files of it."""
     if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder)
+        _patiently(lambda: shutil.rmtree(folder))
     else:
         folder.unlink(missing_ok=True)
     sync_folder(folder.parent)
+
+
+def _patiently(call: Callable[[], Any]) -> None:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            call()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    call()
 
 
 def unavailable(path: Path, error: OSError) -> PersonaAlignError:

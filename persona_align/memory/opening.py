@@ -5,13 +5,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from persona_align.errors import IncompatibleStoreError, StoreUnavailableError
 from persona_align.memory.clock import Clock
 from persona_align.memory.embedded import LANE_BITS, Embedded
-from persona_align.memory.folder import FORMAT, Folder
+from persona_align.memory.folder import FORMAT, Folder, remove
 from persona_align.memory.server import Server, check_url
 
 __all__ = ["close_backend", "open_backend"]
@@ -106,4 +107,5 @@ def close_backend(backend: Embedded | Server, private: Path | None, process: int
         return
     backend.close()
     if private is not None:
-        shutil.rmtree(private, ignore_errors=True)
+        with suppress(OSError):
+            remove(private)

@@ -14,7 +14,7 @@ __all__ = ["OPEN_BYTES", "ShardPool"]
 
 OPEN_BYTES = 1 << 30
 """How many bytes of index may be open at once."""
-_FILES_PER_SHARD = 20
+_FILES_PER_SHARD = 32
 _FILES_LEFT_ALONE = 200
 _MOST = 64
 
@@ -36,7 +36,7 @@ class _Slot:
 class ShardPool:
     """Opens shards when they are needed and closes them when there are too many. Safe to use from several threads.
 
-    Each open shard costs about 20 file descriptors, 6 threads and 4 MB beside its index.
+    Each open shard costs about 30 file descriptors, 6 threads and 4 MB beside its index.
 
     Args:
         folder: Where the shard folders lie.
