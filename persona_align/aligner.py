@@ -102,8 +102,8 @@ class PersonaAligner:
             encoder: A sentence-transformers name, path or object; None is the bundled all-MiniLM-L6-v2.
             space: What can be preferred.
             similar: Whether users may be compared with each other.
-            retention: Records older than this, relative to a user's newest, are dropped.
-            max_records: The most records kept of one user; the oldest go first.
+            retention: Records older than this are out of use at once, and erased by `sweep`.
+            max_records: The most records kept of one user; the oldest go first, in batches.
             enable: Sensitive dimensions to switch on, by key or family.
             disable: Dimensions to switch off, by key or family.
 
@@ -284,8 +284,21 @@ class PersonaAligner:
             What was erased and verified, and what lies out of reach and how to clear it.
         """
         require_user(user_id)
-        self._posteriors.drop(user_id)
-        return self.memory.forget(user_id, before=before, record_ids=record_ids)
+        try:
+            return self.memory.forget(user_id, before=before, record_ids=record_ids)
+        finally:
+            self._posteriors.drop(user_id)
+
+    def sweep(self) -> int:
+        """Erase, as `forget` does, what `retention` and `max_records` no longer let be kept: call it daily.
+
+        Returns:
+            How many records were erased.
+        """
+        try:
+            return self.memory.sweep()
+        finally:
+            self._posteriors.clear()
 
     def export(self, user_id: str) -> dict[str, Any]:
         """Everything held about a person, ready for JSON; an unknown user's records are empty."""

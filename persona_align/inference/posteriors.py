@@ -49,6 +49,7 @@ class Posteriors:
         self._disabled = disabled
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._records = 0
+        self._drops = 0
         self._lock = Lock()
 
     def get(self, user_id: str, revision: Hashable) -> Posterior | None:
@@ -73,12 +74,15 @@ class Posteriors:
 
     def fold(self, user_id: str, revision: Hashable, entries: tuple[Scored, ...]) -> Posterior:
         """Fold a user's entries, in time order, and keep the posterior for this revision."""
+        drops = self._drops
         kept = self._folded(user_id, entries)
         new = [(entry.record, entry.numbers) for entry in entries[len(kept.entries) if kept else 0 :]]
         onto = kept.posterior if kept else None
         posterior = fold(new, self._space, self._enabled, self._disabled, onto=onto)
-        self.drop(user_id)
         with self._lock:
+            self._remove(user_id)
+            if drops != self._drops:
+                return posterior  # of somebody who may have been forgotten meanwhile
             self._kept[user_id] = _Kept(revision, entries, posterior)
             self._records += len(entries)
             while len(self._kept) > 1 and (len(self._kept) > MOST_USERS or self._records > MOST_RECORDS):
@@ -86,7 +90,18 @@ class Posteriors:
         return posterior
 
     def drop(self, user_id: str) -> None:
-        """Forget a user."""
+        """Forget a user; what is being folded meanwhile is not kept either."""
         with self._lock:
-            kept = self._kept.pop(user_id, None)
-            self._records -= len(kept.entries) if kept else 0
+            self._drops += 1
+            self._remove(user_id)
+
+    def clear(self) -> None:
+        """Forget everybody."""
+        with self._lock:
+            self._drops += 1
+            self._kept.clear()
+            self._records = 0
+
+    def _remove(self, user_id: str) -> None:
+        kept = self._kept.pop(user_id, None)
+        self._records -= len(kept.entries) if kept else 0

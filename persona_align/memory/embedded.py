@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from persona_align.errors import StoreUnavailableError
 from persona_align.memory.copying import copy_shard
-from persona_align.memory.folder import Folder, remove, sync_folder, sync_tree, unavailable
+from persona_align.memory.folder import Folder, remove, settle, sync_folder, sync_tree, unavailable
+from persona_align.memory.index_files import clear_unused, index_folders
 from persona_align.memory.pool import OPEN_BYTES, ShardPool
 from persona_align.memory.recovery import Recovery, salvage
 from persona_align.memory.rows import Row, user_key
@@ -114,9 +115,9 @@ class Embedded:
             The folders that hold the survivors.
         """
         prefix = self.locate(user_id)
-        self._discard_damaged(prefix)
         with self.lease(user_id) as shard:
             if shard is None or (not ids and shard.signature(user_id) is None):
+                self._end_intents(user_id, ids, everything=everything)
                 return []
         gone = [user_id] if everything else []
         intent = {"kind": "forget", "user_id": user_id, "ids": list(ids), "everything": everything, "cutoff": cutoff}
@@ -129,10 +130,15 @@ class Embedded:
                     shard.delete(ids)
             raise
         self.folder.end(name)
-        for earlier in self.folder.intents():  # erasures of this user that failed before
-            if everything and earlier["kind"] == "forget" and earlier["user_id"] == user_id:
-                self.folder.end(earlier["file"])
+        self._end_intents(user_id, ids, everything=everything)
         return [self.folder.shards / self.folder.manifest["shards"][prefix]]
+
+    def discard_damaged(self, user_id: str) -> None:
+        """Remove what was put aside of damaged shards that may have held a user: nobody can tell whom it shows."""
+        lane = self.locate(user_id)[: self._lane_bits]
+        for folder in self.folder.damaged():
+            if folder.name.startswith(lane):
+                remove(folder)
 
     def resume(self) -> None:
         """Finish the erasures and undo the writes that a process left when it was killed."""
@@ -165,6 +171,8 @@ class Embedded:
             shard.sign({row.metadata["user_id"]: {} for row in rows})
         finally:
             shard.close()
+        settle(self.folder.shards / new_name)
+        clear_unused(index_folders(self.folder.shards / new_name))
         sync_tree(self.folder.shards / new_name)
         self.folder.set_aside(name)
         self.folder.switch(prefix, {prefix: new_name})
@@ -249,6 +257,8 @@ class Embedded:
                     stack.callback(new[target].close)
                 left_out = copy_shard(old, new, set(without), without_users, change)
             for name in targets.values():
+                settle(self.folder.shards / name)
+                clear_unused(index_folders(self.folder.shards / name))
                 sync_tree(self.folder.shards / name)
             sync_folder(self.folder.shards)
             self.folder.switch(prefix, targets, note)
@@ -265,10 +275,11 @@ class Embedded:
             raise unavailable(self.folder.path, error) from error
         return left_out
 
-    def _discard_damaged(self, prefix: str) -> None:
-        for folder in self.folder.damaged():
-            if folder.name.startswith(prefix[: self._lane_bits]):
-                remove(folder)
+    def _end_intents(self, user_id: str, ids: Collection[str], *, everything: bool) -> None:
+        """Take erasures and writes of a user that failed before off the disk, where nothing is left of them to undo."""
+        for earlier in self.folder.intents():
+            if earlier["user_id"] == user_id and (everything or set(earlier["ids"]) <= set(ids)):
+                self.folder.end(earlier["file"])
 
     def _write_shard(self, prefix: str, submissions: Sequence[Submission]) -> None:
         if prefix not in self.folder.manifest["shards"]:

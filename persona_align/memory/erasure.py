@@ -124,6 +124,7 @@ def erase(backend: Embedded | Server, user_id: str, ids: Sequence[str] | None, c
 def _erase_embedded(
     backend: Embedded, user_id: str, gone: Sequence[str], *, everything: bool, cutoff: int
 ) -> list[str]:
+    backend.discard_damaged(user_id)
     if not gone and not everything:
         return ["None of these records is kept."]
     folders = backend.erase(user_id, gone, everything=everything, cutoff=cutoff)

@@ -19,6 +19,7 @@ __all__ = ["FORMAT", "Folder", "write_atomically"]
 FORMAT = 1
 """The version of the layout; a folder of a newer one is refused."""
 _ATTEMPTS = 20
+_PATIENCE = 1.0
 
 
 class Folder:
@@ -246,6 +247,13 @@ def remove(folder: Path) -> None:
     else:
         folder.unlink(missing_ok=True)
     sync_folder(folder.parent)
+
+
+def settle(shard: Path) -> None:
+    """Wait until the database of a shard that was just closed, which happens behind us, has put its log away."""
+    log, end = shard / "chroma.sqlite3-wal", time.monotonic() + _PATIENCE
+    while log.exists() and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 def _patiently(call: Callable[[], Any]) -> None:

@@ -1,34 +1,48 @@
-"""Unused room in Chroma's index files: it holds whatever was in the process's memory, so it is cleared.
+"""What Chroma writes into its index files from memory that was never cleared, which is overwritten with zeros.
 
-When an index is made, Chroma writes room for a hundred vectors from memory that was never cleared: texts and vectors
-of anybody that the process handled before end up in the file, also of people who were erased.
+A new index has room for a hundred vectors, and `length.bin` has four bytes for each vector that are only ever set for
+other kinds of distance. Both come from uncleared memory of the process, so texts and vectors of anybody whom it handled
+before can be in them, also of people who were erased.
 """
 
 import os
 import struct
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["clear_unused"]
+__all__ = ["clear_lengths", "clear_unused", "index_folders"]
 
 _HEADER = struct.Struct("<iQQQQ")
 
 
-def clear_unused(shard: Path) -> int:
-    """Write zeros over the unused room of every index under a shard's folder; gives the number of indexes found."""
-    found = 0
-    for header in shard.glob("*/header.bin"):
-        data = header.with_name("data_level0.bin")
-        with header.open("rb") as file:
-            fields = file.read(_HEADER.size)
-        if len(fields) < _HEADER.size or not data.exists():
-            continue
-        found += 1
-        _, _, _, count, size = _HEADER.unpack(fields)
-        unused = data.stat().st_size - count * size
-        if unused > 0:
-            with data.open("r+b") as file:
-                file.seek(count * size)
-                file.write(bytes(unused))
-                file.flush()
-                os.fsync(file.fileno())
-    return found
+def index_folders(shard: Path) -> set[Path]:
+    """The folders of the indexes that a shard has by now: up to two, one for each collection."""
+    return {header.parent for header in shard.glob("*/header.bin")}
+
+
+def clear_unused(indexes: Iterable[Path]) -> None:
+    """Overwrite what is unused in some indexes, which nobody may be writing to meanwhile."""
+    for folder in indexes:
+        fields = (folder / "header.bin").read_bytes()[: _HEADER.size]
+        if len(fields) == _HEADER.size:
+            _, _, _, count, size = _HEADER.unpack(fields)
+            _clear(folder / "data_level0.bin", count * size)
+    clear_lengths(indexes)
+
+
+def clear_lengths(indexes: Iterable[Path]) -> None:
+    """Overwrite the lengths, which are never read, of some indexes; at any time."""
+    for folder in indexes:
+        _clear(folder / "length.bin", 0)
+
+
+def _clear(path: Path, used: int) -> None:
+    with suppress(FileNotFoundError), path.open("r+b") as file:
+        file.seek(used)
+        unused = file.read()
+        if unused.count(0) != len(unused):
+            file.seek(used)
+            file.write(bytes(len(unused)))
+            file.flush()
+            os.fsync(file.fileno())

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from persona_align.errors import StoreUnavailableError
+from persona_align.memory.folder import settle
 from persona_align.memory.shard import Shard, open_folder
 
 __all__ = ["OPEN_BYTES", "ShardPool"]
@@ -111,13 +112,17 @@ class ShardPool:
             self._changed.wait_for(lambda: slot.leases == 0)
             self._slots.pop(name, None)
             slot.close()
+        settle(self._folder / name)
 
     def close(self) -> None:
         """Close all of them."""
         with self._changed:
             for slot in self._slots.values():
                 slot.close()
+            names = list(self._slots)
             self._slots.clear()
+        for name in names:
+            settle(self._folder / name)
 
     def _evict(self) -> None:
         held = sum(slot.bytes for slot in self._slots.values())

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,10 +83,18 @@ def entry_of(row: Row) -> tuple[int, Entry]:
 def _unpack(text: str) -> dict[str, NDArray[Any]]:
     header, _, packed = text.partition("\n")
     data = base64.b64decode(packed)
-    arrays, start = {}, 0
+    return {
+        name: np.frombuffer(data, dtype, count, start).reshape(shape)
+        for name, dtype, shape, count, start in _layout(header)
+    }
+
+
+@lru_cache(maxsize=256)
+def _layout(header: str) -> tuple[tuple[str, np.dtype[Any], tuple[int, ...], int, int], ...]:
+    """Name, type, shape, length and start of each array: few of them differ between records, and none is personal."""
+    found, start = [], 0
     for name, (kind, shape) in json.loads(header).items():
-        dtype = np.dtype(kind)
-        count = int(np.prod(shape, dtype=np.int64))
-        arrays[name] = np.frombuffer(data, dtype, count, start).reshape(shape)
+        dtype, count = np.dtype(kind), math.prod(shape)
+        found.append((name, dtype, tuple(shape), count, start))
         start += count * dtype.itemsize
-    return arrays
+    return tuple(found)

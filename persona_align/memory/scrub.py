@@ -12,7 +12,7 @@ import numpy as np
 
 from persona_align.errors import IncompatibleStoreError, StoreUnavailableError
 from persona_align.memory.folder import remove, sync_folder, sync_tree, unavailable
-from persona_align.memory.index_files import clear_unused
+from persona_align.memory.index_files import clear_unused, index_folders
 from persona_align.memory.shard import PAGE, batches, client_of, translated
 
 __all__ = ["scrub"]
@@ -85,7 +85,7 @@ def _copy(folder: Path, new: Path) -> int:
         finally:
             source.close()
             target.close()
-            clear_unused(new)
+            clear_unused(index_folders(new))
 
 
 def _copy_collection(collection: Any, target: Any) -> int:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from persona_align.errors import StoreUnavailableError
-from persona_align.memory.index_files import clear_unused
+from persona_align.memory.index_files import clear_lengths, clear_unused, index_folders
 from persona_align.memory.rows import Row, user_key
 
 __all__ = ["DamagedShardError", "Shard", "batches", "client_of", "open_folder", "translated"]
@@ -36,7 +36,7 @@ def open_folder(path: Path, *, create: bool = False) -> "Shard":
         if create:
             _log_ahead(path)
         else:
-            clear_unused(path)
+            clear_unused(index_folders(path))
         client = client_of(path)
         try:
             return Shard(client, "records", "users", create=create, path=path)
@@ -86,7 +86,8 @@ class Shard:
         self, client: Any, records: str, users: str, *, create: bool = False, path: Path | None = None
     ) -> None:
         self.client = client
-        self._uncleared = path
+        self._path = path
+        self._indexes = index_folders(path) if path else set()
         if create:
             configuration = {"hnsw": _HNSW}
             self.records = client.get_or_create_collection(
@@ -111,7 +112,7 @@ class Shard:
         """Add at most `limit` rows in one transaction; rows whose id is there already are left as they are."""
         if not rows:
             return
-        with self._operation():
+        with self._operation(writes=True):
             self.records.add(
                 ids=[row.id for row in rows],
                 embeddings=np.stack([row.embedding for row in rows]),
@@ -121,13 +122,13 @@ class Shard:
     def update(self, metadatas: Mapping[str, dict[str, Any]]) -> None:
         """Change metadata fields of rows by id."""
         for part in batches(metadatas.items(), PAGE):
-            with self._operation():
+            with self._operation(writes=True):
                 self.records.update(ids=[key for key, _ in part], metadatas=[value for _, value in part])
 
     def delete(self, ids: Iterable[str]) -> None:
         """Take rows out of Chroma's sight; their bytes stay in its files."""
         for part in batches(ids, PAGE):
-            with self._operation():
+            with self._operation(writes=True):
                 self.records.delete(ids=part)
 
     def known(self, ids: Collection[str]) -> set[str]:
@@ -164,7 +165,7 @@ class Shard:
     def sign(self, users: Mapping[str, Mapping[str, Any]]) -> None:
         """Note users as present, with the fields that go with them."""
         for part in batches(users.items(), self.limit):
-            with self._operation():
+            with self._operation(writes=True):
                 self.users.upsert(
                     ids=[user_key(user) for user, _ in part],
                     embeddings=np.zeros((len(part), 1), np.float32),
@@ -179,7 +180,7 @@ class Shard:
 
     def unsign(self, user_id: str) -> None:
         """Take a user out of the list."""
-        with self._operation():
+        with self._operation(writes=True):
             self.users.delete(ids=[user_key(user_id)])
 
     def signatures(self) -> dict[str, dict[str, Any]]:
@@ -189,11 +190,16 @@ class Shard:
         return {str(fields["user_id"]): dict(fields) for fields in found}
 
     @contextmanager
-    def _operation(self) -> Iterator[None]:
+    def _operation(self, *, writes: bool = False) -> Iterator[None]:
+        """Around every call of Chroma; the callers see to it that of those that write there is one at a time."""
         with translated():
             yield
-        if self._uncleared is not None and clear_unused(self._uncleared) == 2:
-            self._uncleared = None  # both indexes are made, at the first operation on each collection
+        if self._path is not None:
+            if writes and len(self._indexes) < 2:  # each is made by the first write to its collection
+                new = index_folders(self._path) - self._indexes
+                clear_unused(new)
+                self._indexes |= new
+            clear_lengths(self._indexes)
 
 
 def _rows(found: Any) -> list[Row]:

@@ -297,7 +297,11 @@ class Memory:
         return self._lanes[self.backend.lane(user_id)]
 
     def _revision(self, user_id: str) -> tuple[str, int, str]:
-        return self._nonce, self._revisions.get(user_key(user_id), self._floor), self.backend.token(user_id)
+        return self._nonce, self._own_writes(user_id), self.backend.token(user_id)
+
+    def _own_writes(self, user_id: str) -> int:
+        """The number of this memory's latest write to a user."""
+        return self._revisions.get(user_key(user_id), self._floor)
 
     def _changed(self, user_id: str, arrived: Iterable[tuple[int, Entry]] | None = None) -> None:
         """Count a write; what was added may be added to the cached timeline, if nobody else writes."""
@@ -320,12 +324,13 @@ class Memory:
     def _timeline(self, user_id: str, revision: Hashable) -> Timeline:
         timeline = self._cache.get(user_id, revision)
         if timeline is None:
+            writes = self._own_writes(user_id)
             batches = self._healed(user_id, lambda: list(self.backend.read(user_id)))
             timeline = Timeline(self.dimension, (entry_of(row) for rows in batches for row in rows))
             if timeline.last_seq:
                 self._clock.observe(timeline.last_seq)
             with self._cache.lock:
-                if isinstance(self.backend, Server) or self._revision(user_id) == revision:
+                if self._own_writes(user_id) == writes:
                     self._cache.put(user_id, revision, timeline)
         return timeline
 

@@ -9,26 +9,27 @@ import numpy as np
 
 
 def forms(texts=(), embeddings=()):
-    """Needles by name: texts in three encodings and base64, embeddings raw and normalised, in two precisions."""
+    """Needles by name: texts in three encodings and base64, embeddings raw and normalised, in three precisions."""
     needles = {}
     for text in texts:
         data = text.encode()
         needles[f"{text[:12]} utf-8"] = data
         needles[f"{text[:12]} utf-16-le"] = text.encode("utf-16-le")
         needles[f"{text[:12]} utf-16-be"] = text.encode("utf-16-be")
-        for shift in range(3):  # base64 of the text at any offset within a longer string
-            encoded = base64.b64encode(b"\x00" * shift + data)
-            needles[f"{text[:12]} base64+{shift}"] = encoded[4 if shift else 0 : len(encoded) // 4 * 4 - 4]
+        for shift, encoded in _base64(data):
+            needles[f"{text[:12]} base64+{shift}"] = encoded
         needles[f"{text[:12]} hex"] = data.hex().encode()
     for i, embedding in enumerate(embeddings):
         unit = embedding / np.linalg.norm(embedding)
         for name, values in (("raw", embedding), ("normalised", unit)):
-            for kind in ("<f4", ">f4", "<f8"):
+            for kind in ("<f4", ">f4", "<f8", "<f2"):
                 data = np.ascontiguousarray(values, kind).tobytes()
                 needles[f"embedding {i} {name} {kind}"] = data[:32]
                 needles[f"embedding {i} {name} {kind} tail"] = data[-32:]
             needles[f"embedding {i} {name} json"] = ", ".join(map(str, values[:3].tolist())).encode()
-            needles[f"embedding {i} {name} base64"] = base64.b64encode(values.astype("<f4").tobytes())[:40]
+            for kind in ("<f4", "<f2"):
+                for shift, encoded in _base64(values.astype(kind).tobytes()):
+                    needles[f"embedding {i} {name} {kind} base64+{shift}"] = encoded[:40]
     return needles
 
 
@@ -45,6 +46,13 @@ def scan(folder, needles):
                 if needle in content:
                     hits[file.name, name] = hits.get((file.name, name), 0) + content.count(needle)
     return hits
+
+
+def _base64(data):
+    """How bytes look in base64, at any offset within longer ones."""
+    for shift in range(3):
+        encoded = base64.b64encode(b"\x00" * shift + data)
+        yield shift, encoded[4 if shift else 0 : len(encoded) // 4 * 4 - 4]
 
 
 def _inflated(data):

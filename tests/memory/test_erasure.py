@@ -10,6 +10,7 @@ import pytest
 from persona_align.errors import InvalidRecordError, MissingUserError, StoreUnavailableError
 from persona_align.memory.folder import Folder
 from persona_align.memory.rows import row_id, user_key
+from persona_align.memory.shard import Shard
 from persona_align.memory.store import Memory
 from tests.memory.canary import forms, scan
 from tests.memory.entries import MADE_WITH, entry, same, texts, vector
@@ -234,6 +235,61 @@ def test_what_is_recorded_after_a_failed_forget_is_not_erased_by_finishing_it(tm
         assert texts(memory.history(VICTIM)) == ["I am back."]
         assert list(memory.users()) == [VICTIM]
     assert scan(folder, forms(SECRETS)) == {}
+
+
+def test_a_write_that_failed_half_way_leaves_nothing_of_a_user_who_is_forgotten_then(tmp_path, monkeypatch):
+    folder = tmp_path / "memory"
+    monkeypatch.setattr("persona_align.memory.shard.MOST_ROWS", 3)
+    with Memory.open(folder, **MADE_WITH) as memory:
+        fill(memory, users=2, each=3)
+        add, calls = Shard.add, []
+
+        def fails(self, rows):
+            calls.append(len(rows))
+            if calls[-2:] == [3, 3]:
+                raise StoreUnavailableError("No space left on device.")
+            add(self, rows)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Shard, "add", fails)
+            with pytest.raises(StoreUnavailableError):
+                add_victim(memory)
+        assert calls[-2:] == [3, 3]
+        assert any((folder / "intents").iterdir())
+        memory.forget(VICTIM)
+        assert scan(folder, needles()) == {}
+        assert not list((folder / "intents").iterdir())
+
+
+@pytest.mark.parametrize("how", [{}, {"record_ids": [RECORD_ID]}, {"before": datetime(2030, 1, 1, tzinfo=UTC)}])
+def test_what_was_put_aside_of_a_damaged_shard_goes_too_although_it_was_not_recovered(tmp_path, how):
+    folder = tmp_path / "memory"
+    with Memory.open(folder, **MADE_WITH) as memory:
+        add_victim(memory)
+        name = memory.backend.folder.manifest["shards"][memory.backend.locate(VICTIM)]
+    with (folder / "shards" / name / "chroma.sqlite3").open("r+b") as file:
+        file.write(bytes(4096))
+    with Memory.open(folder, **MADE_WITH) as memory:
+        assert len(memory.history(VICTIM)) == 0  # nothing could be recovered
+        assert memory.recovered
+        assert scan(folder / "damaged", needles())
+        memory.forget(VICTIM, **how)
+        assert scan(folder, needles()) == {}
+
+
+def test_what_the_process_still_has_in_memory_does_not_reach_files_made_later(tmp_path):
+    folder = tmp_path / "memory"
+    with Memory.open(folder, **MADE_WITH) as memory:
+        for _ in range(3):
+            add_victim(memory)
+            len(memory.history(VICTIM))
+            memory.forget(VICTIM)
+        fill(memory, users=64, each=3)
+        memory.append("ada", [entry(f"{i}") for i in range(1000)])
+        for data in folder.glob("shards/*/*/length.bin"):  # Chroma writes it from memory that was never cleared
+            assert not any(data.read_bytes()), data
+        assert scan(folder, needles()) == {}
+    assert scan(folder, needles()) == {}
 
 
 def _no_space(path):
