@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from persona_align.inference import Posteriors, fold
+from persona_align.inference import posteriors as posteriors_module
 from persona_align.inference.evidence import COLUMNS, SKETCH
 from persona_align.inference.repeats import BLOCK, WINDOW, repeated
 from persona_align.preferences import ALIGNX
@@ -123,3 +124,19 @@ def test_posteriors_hold_a_bounded_number_of_records(monkeypatch):
     assert [posteriors.get(user, 1) is None for user in "abc"] == [True, False, False]
     posteriors.fold("d", 1, (*entries, *history(7, 60)))
     assert [posteriors.get(user, 1) is None for user in "bcd"] == [True, True, False]
+
+
+def test_what_is_folded_while_a_user_is_dropped_is_not_kept(monkeypatch):
+    posteriors = Posteriors(ALIGNX)
+    original = posteriors_module.fold
+
+    def meanwhile(*args, **more):
+        posteriors.drop("ada")
+        return original(*args, **more)
+
+    monkeypatch.setattr(posteriors_module, "fold", meanwhile)
+    posteriors.fold("ada", 1, ())
+    assert posteriors.get("ada", 1) is None
+    monkeypatch.undo()
+    posteriors.fold("ada", 1, ())
+    assert posteriors.get("ada", 1) is not None
