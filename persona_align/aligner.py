@@ -4,7 +4,7 @@ The flow, top to bottom: a record is encoded once, scored once (inference) and k
 fold over what is kept. `wrap` puts all of it around a model.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
@@ -16,7 +16,16 @@ import numpy as np
 from persona_align.encoder import Encoder, Encoding, open_encoder
 from persona_align.errors import InvalidRecordError, PersonaAlignError, require_user
 from persona_align.export import export_user, import_user
-from persona_align.inference import EvidenceScorer, Posterior, Posteriors, Taste, Topics, comparison_numbers
+from persona_align.inference import (
+    EvidenceScorer,
+    Posterior,
+    Posteriors,
+    Taste,
+    Topics,
+    comparison_numbers,
+    fold,
+    summarise,
+)
 from persona_align.memory import Entry, History, Memory, Receipt, Retrieved, retrieve
 from persona_align.preferences import ALIGNX, PreferenceSpace, PreferenceVector
 from persona_align.records import Comparison, Correction, Record
@@ -80,6 +89,7 @@ class PersonaAligner:
         self._enabled = space.select(enable)
         self._disabled = space.select(disable)
         self._posteriors = Posteriors(space, self._enabled, self._disabled)
+        memory.summarise = _summariser(self._scorer, self._enabled, self._disabled)
 
     @classmethod
     def open(
@@ -103,7 +113,8 @@ class PersonaAligner:
             space: What can be preferred.
             similar: Whether users may be compared with each other.
             retention: Records older than this are out of use at once, and erased by `sweep`.
-            max_records: The most records kept of one user; the oldest go first, in batches.
+            max_records: The most records kept of one user; the oldest go first, in batches, and what they said stays in
+                the vector as a summary without text.
             enable: Sensitive dimensions to switch on, by key or family.
             disable: Dimensions to switch off, by key or family.
 
@@ -200,7 +211,7 @@ class PersonaAligner:
         """
         self.space.index(dimension)
         history = self.memory.history(require_user(user_id))
-        by_id = {entry.record.id: entry.record for entry in history.entries}
+        by_id = {entry.record.id: entry.record for entry in (*history.earlier, *history.entries)}
         found = self._fold(user_id, history).contributions(dimension)
         moved = [Evidence(by_id[record_id], float(weight)) for record_id, weight in found if record_id in by_id]
         return sorted(moved, key=lambda evidence: -abs(evidence.weight))
@@ -303,9 +314,8 @@ class PersonaAligner:
     def export(self, user_id: str) -> dict[str, Any]:
         """Everything held about a person, ready for JSON; an unknown user's records are empty."""
         require_user(user_id)
-        history = self.memory.history(user_id)
-        vector = self._fold(user_id, history).vector
-        return export_user(user_id, history, vector, encoder=self.encoder.fingerprint)
+        vector = self.preferences(user_id)
+        return export_user(user_id, self.memory.everything(user_id), vector, encoder=self.encoder.fingerprint)
 
     def restore(self, data: Mapping[str, Any]) -> list[str]:
         """Keep what `export` gave, under the same user; the vector is then exactly the same.
@@ -419,14 +429,15 @@ class PersonaAligner:
         found = self._posteriors.get(user_id, history.revision)
         if found is None:
             history = self._current(user_id, history)
-            found = self._posteriors.fold(user_id, history.revision, history.entries)
+            found = self._posteriors.fold(user_id, history.revision, (*history.earlier, *history.entries))
         return found
 
     def _current(self, user_id: str, history: History) -> History:
         """The history with every record scored by this scorer: another space is recomputed, without encoding again."""
+        entries = (*history.earlier, *history.entries)
         stale = {
             entry.record.id: (self._scorer.rescore(entry.record, entry.numbers), self._scorer.version)
-            for entry in history.entries[self._posteriors.known(user_id, history.entries) :]
+            for entry in entries[self._posteriors.known(user_id, entries) :]
             if entry.version != self._scorer.version
         }
         if not stale:
@@ -447,6 +458,28 @@ class PersonaAligner:
             return np.zeros(len(candidates))
         asked, *replies = self.encoder.encode([prompt, *candidates])
         return taste.scores(asked, replies)
+
+
+def _summariser(
+    scorer: EvidenceScorer, enabled: Collection[str], disabled: Collection[str]
+) -> Callable[[Sequence[Entry], Sequence[Entry]], Entry]:
+    """What makes, of records beyond the cap, the entry that memory keeps, so that the vector stays as it is."""
+
+    def of(dropped: Sequence[Entry], kept: Sequence[Entry]) -> Entry:
+        scored = []
+        for entry in (*dropped, *kept):
+            current = entry.version == scorer.version
+            scored.append((entry.record, entry.numbers if current else scorer.rescore(entry.record, entry.numbers)))
+        posterior = fold(scored, scorer.space, enabled, disabled)
+        summary, numbers = summarise([entry.record for entry in dropped], posterior)
+        return Entry(
+            record=summary,
+            embedding=np.zeros(scorer.encoder.dimension, dtype=np.float32),
+            numbers=scorer.rescore(summary, numbers),
+            version=scorer.version,
+        )
+
+    return of
 
 
 def _now() -> datetime:

@@ -9,7 +9,7 @@ import numpy as np
 from persona_align.errors import InvalidRecordError
 from persona_align.memory import Entry, History
 from persona_align.preferences import PreferenceVector
-from persona_align.records import Record, parse_record
+from persona_align.records import Record, Summary, parse_record
 
 __all__ = ["FORMAT", "export_user", "import_user"]
 
@@ -59,22 +59,20 @@ def import_user(
     except (KeyError, TypeError) as error:
         raise InvalidRecordError(f"The export lacks {error}.", "Give what `aligner.export(user)` returned.") from None
     records = [_parse(number, item) for number, item in enumerate(raw)]
+    by_id = {record.id: record for record in records}
+    same = data.get("encoder") == encoder
     entries = []
-    if data.get("encoder") == encoder:
-        by_id = {record.id: record for record in records}
-        for item in data.get("numbers", ()):
-            if item["version"] == version and item["id"] in by_id:
-                embedding = _unpack(item["embedding"])
-                if embedding.shape != (dimension,):
-                    continue
-                entries.append(
-                    Entry(
-                        record=by_id[item["id"]],
-                        embedding=embedding,
-                        numbers={name: _unpack(packed) for name, packed in item["numbers"].items()},
-                        version=version,
-                    )
-                )
+    for item in data.get("numbers", ()):
+        record = by_id.get(item["id"])
+        if isinstance(record, Summary):  # its numbers can be had from nowhere else, and are of no encoder
+            embedding = np.zeros(dimension, np.float32)
+        elif record is not None and same and item["version"] == version:
+            embedding = _unpack(item["embedding"])
+        else:
+            continue
+        if embedding.shape == (dimension,):
+            numbers = {name: _unpack(packed) for name, packed in item["numbers"].items()}
+            entries.append(Entry(record=record, embedding=embedding, numbers=numbers, version=item["version"]))
     return user_id, records, entries
 
 

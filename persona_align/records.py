@@ -19,7 +19,17 @@ from pydantic import (
 
 from persona_align.errors import InvalidRecordError
 
-__all__ = ["MAX_TEXT", "AnyRecord", "Comparison", "Correction", "Description", "Record", "Turn", "parse_record"]
+__all__ = [
+    "MAX_TEXT",
+    "AnyRecord",
+    "Comparison",
+    "Correction",
+    "Description",
+    "Record",
+    "Summary",
+    "Turn",
+    "parse_record",
+]
 
 MAX_TEXT = 1_048_576
 """The longest text of one record, in UTF-8 bytes."""
@@ -179,11 +189,28 @@ class Correction(Record):
         return self
 
 
-AnyRecord = Annotated[Turn | Comparison | Description | Correction, Field(discriminator="kind")]
-_ADAPTER: TypeAdapter[Turn | Comparison | Description | Correction] = TypeAdapter(AnyRecord)
+class Summary(Record):
+    """What is left of records that the cap dropped: no text, only numbers of what they said, kept beside it.
+
+    Memory makes it; its `at` is the time of the newest of these records.
+
+    Args:
+        records: How many records it stands for.
+        since: The time of the oldest of them.
+        dimensions: The keys of the dimensions that they spoke of.
+    """
+
+    kind: Literal["summary"] = "summary"
+    records: Annotated[int, Field(ge=1)]
+    since: AwareDatetime | None = None
+    dimensions: tuple[str, ...] = ()
 
 
-def parse_record(data: Any) -> Turn | Comparison | Description | Correction:
+AnyRecord = Annotated[Turn | Comparison | Description | Correction | Summary, Field(discriminator="kind")]
+_ADAPTER: TypeAdapter[Turn | Comparison | Description | Correction | Summary] = TypeAdapter(AnyRecord)
+
+
+def parse_record(data: Any) -> Turn | Comparison | Description | Correction | Summary:
     """The record that a JSON object describes, as `export` writes it.
 
     Raises:

@@ -251,3 +251,28 @@ def test_threads_record_and_read_side_by_side(aligner):
         thread.join()
     signs = [aligner.preferences(f"user{number}")["conciseness"].value > 0 for number in range(8)]
     assert signs == [number % 2 == 1 for number in range(8)]
+
+
+def test_the_vector_stays_when_the_cap_drops_records_and_goes_with_them_into_exports(tmp_path, encoder):
+    said = [
+        Turn(role="user", text=f"{text.text} ({i})", at=dt.datetime(2025, 1, 1 + i, tzinfo=dt.UTC))
+        for i, text in enumerate([SHORT, WORK] * 6)
+    ]
+    with PersonaAligner.open(tmp_path / "memory", encoder=encoder, max_records=3) as aligner:
+        aligner.record("ada", *said)
+        aligner.correct("ada", "humor", 0.8)
+        before = aligner.preferences("ada")
+        assert aligner.sweep() == 10
+        after = aligner.preferences("ada")
+        assert after["conciseness"].value == pytest.approx(before["conciseness"].value, abs=0.05)
+        assert after["conciseness"].confidence == pytest.approx(before["conciseness"].confidence, abs=0.05)
+        assert after["humor"] == before["humor"]
+        data = json.loads(json.dumps(aligner.export("ada")))
+        (summary,) = [record for record in data["records"] if record["kind"] == "summary"]
+        assert summary["records"] == 10
+        with PersonaAligner.open(encoder=encoder) as other:
+            other.restore(data)
+            assert other.preferences("ada") == after
+            assert other.export("ada") == data
+        assert aligner.forget("ada").erased == len(data["records"])
+        assert aligner.preferences("ada").top() == []

@@ -70,8 +70,8 @@ class Claims:
         fresh = weight * lasting
         # A claim that is less surely about the dimension makes it less certain; in the mean it counts by the root,
         # since many faint claims about a broad trait say more of it than the one that names it.
-        voice = np.sqrt(weight) * lasting
-        cuts = segments(value, fresh, self.rows[:, 4] > 0.5)
+        voice = np.sqrt(weight * self.many) * lasting
+        cuts = self._cuts(value, fresh)
         spans = [
             Span(start, stop, _mean(value[start:stop], voice[start:stop]))
             for start, stop in zip(cuts, [*cuts[1:], len(value)], strict=True)
@@ -83,6 +83,27 @@ class Claims:
         net = pull**2 / max(float(weights @ value), 1e-12)  # evidence that is left after contradictions
         confidence = float(certainty(net)) if support > 0 else 0.0
         return Reading(min(max(spans[-1].value, -1.0), 1.0), confidence, support, net, weights, spans)
+
+    @cached_property
+    def _summed(self) -> NDArray[np.bool_]:
+        """Which rows stand for several claims."""
+        return self.rows[:, 3] < -1.0
+
+    @property
+    def many(self) -> Floats:
+        """Shape [n]: how many claims each row stands for."""
+        return np.where(self._summed, -1.0 - self.rows[:, 3].astype(np.float64), 1.0)
+
+    def _cuts(self, value: Floats, fresh: Floats) -> list[int]:
+        """Where segments begin: never within a summary, which is one claim here."""
+        said = self.rows[:, 4] > 0.5
+        if not self._summed.any():
+            return segments(value, fresh, said)
+        within = self._summed[1:] & self._summed[:-1] & (self.owners[1:] == self.owners[:-1])
+        starts = np.flatnonzero(np.concatenate([[True], ~within]))
+        mass, pull = np.add.reduceat(fresh, starts), np.add.reduceat(fresh * value, starts)
+        mean = np.divide(pull, mass, out=np.zeros_like(pull), where=mass > 0)
+        return [int(starts[cut]) for cut in segments(mean, mass, np.logical_or.reduceat(said, starts))]
 
     def aged(self, record_ages: Floats) -> Self:
         """The same claims when the records have these ages."""

@@ -14,7 +14,7 @@ from persona_align.inference.poles import Poles
 from persona_align.inference.stance import Stance, stance
 from persona_align.inference.units import own_units
 from persona_align.preferences import PreferenceSpace
-from persona_align.records import Comparison, Description, Record, Turn
+from persona_align.records import Comparison, Description, Record, Summary, Turn
 
 __all__ = ["COLUMNS", "EvidenceScorer"]
 
@@ -24,7 +24,8 @@ Numbers = dict[str, NDArray[Any]]
 CODE = 5
 """Raised when the way of scoring changes: records scored by another version are scored again from their numbers."""
 COLUMNS = ("dimension", "value", "weight", "claim", "shift")
-"""The first columns of `evidence`; behind them comes a sketch of what the claim is about."""
+"""The first columns of `evidence`; behind them comes a sketch of what the claim is about. `claim` is its number within
+the text, -1 without text; below it, in a summary, the row stands for -1 - `claim` claims of the same weight."""
 SKETCH = 32
 MAX_CLAIMS = 24
 """Of one text, so many claims are kept: those that speak most clearly of its author."""
@@ -85,6 +86,8 @@ class EvidenceScorer:
     def rescore(self, record: Record, numbers: Mapping[str, NDArray[Any]]) -> Numbers:
         """The numbers for this scorer's space, from those kept by one of the same encoder."""
         kept = dict(numbers)
+        if isinstance(record, Summary):
+            return {**kept, "evidence": _of_summary(record, kept["summed"], self.space)}
         if isinstance(record, Comparison):
             return {**kept, "evidence": self._columns(*comparison_evidence(record, self.space), None, None)}
         if "claims" not in kept:
@@ -139,3 +142,12 @@ class EvidenceScorer:
 
 def _numbers_of(read: Stance) -> tuple[float, float, float, float]:
     return float(read.open), read.strength, float(read.shift), float(read.flip)
+
+
+def _of_summary(summary: Summary, summed: NDArray[Any], space: PreferenceSpace) -> Floats:
+    """The `evidence` of a summary in a space: of its dimensions, those that the space has."""
+    known = np.array([space.index(key) if key in space else -1 for key in summary.dimensions], dtype=np.int64)
+    rows = np.array(summed, dtype=np.float32)
+    if len(rows):
+        rows[:, 0] = known[rows[:, 0].astype(np.int64)]
+    return rows[rows[:, 0] >= 0]

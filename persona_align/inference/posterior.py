@@ -47,13 +47,14 @@ class Posterior:
 
     Args:
         vector: The preference vector.
+        claims: By the position of the dimension, what is claimed about it.
     """
 
     vector: PreferenceVector
     _ids: tuple[str, ...]
     _times: Floats
     _ages: Floats
-    _claims: Mapping[int, Claims]
+    claims: Mapping[int, Claims]
     _locks: Mapping[str, tuple[float, int]]
 
     def contributions(self, key: str) -> list[tuple[str, float]]:
@@ -81,8 +82,13 @@ class Posterior:
             found.append(Earlier(value, since, until, current=stop == len(when)))
         return tuple(found)
 
+    def age(self, moment: datetime | None) -> float:
+        """How many whole days before the newest record a time is; 0 where either is unknown."""
+        newest = np.fmax.reduce(self._times, initial=np.nan)
+        return 0.0 if moment is None or np.isnan(newest) else float(np.floor((newest - moment.timestamp()) / DAY))
+
     def _read(self, key: str) -> Claims | None:
-        return self._claims.get(self.vector.space.index(key))
+        return self.claims.get(self.vector.space.index(key))
 
 
 def fold(
@@ -121,12 +127,12 @@ def fold(
     ages = np.floor((newest - times) / DAY)
     ages[np.isnan(ages)] = 0.0
     allowed = _allowed(space, enabled, disabled)
-    claims = dict(before._claims)
+    claims = dict(before.claims)
     for dimension in _outdated(claims, ages[:known] != before._ages):
         claims[dimension] = claims[dimension].aged(ages)
     for dimension, rows, owners in _new(items, known):
         if dimension < len(space) and allowed[dimension]:
-            earlier = before._claims.get(dimension)
+            earlier = before.claims.get(dimension)
             claims[dimension] = earlier.joined(rows, owners, ages) if earlier else Claims.of(rows, owners, ages)
     arrays = np.zeros((3, len(space)))
     for dimension, each in claims.items():

@@ -228,6 +228,7 @@ class Embedded:
         into: Sequence[str] = (),
         change: Callable[[list[Row]], list[Row]] | None = None,
         note: Mapping[str, Any] | None = None,
+        adding: Sequence[Row] = (),
     ) -> int:
         """Copy a shard into new folders and remove the old one; the caller holds the lane.
 
@@ -241,6 +242,7 @@ class Embedded:
             into: Longer prefixes to divide it into.
             change: Applied to every batch of rows.
             note: Changes of the manifest that take effect together with the new folders.
+            adding: Rows to add to it, where it is not divided.
 
         Returns:
             How many rows were left out.
@@ -256,6 +258,8 @@ class Embedded:
                     new[target] = open_folder(self.folder.shards / name, create=True)
                     stack.callback(new[target].close)
                 left_out = copy_shard(old, new, set(without), without_users, change)
+                if not into:
+                    new[prefix].add(adding)
             for name in targets.values():
                 settle(self.folder.shards / name)
                 clear_unused(index_folders(self.folder.shards / name))

@@ -4,7 +4,7 @@ import json
 import mmap
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from persona_align.errors import InvalidRecordError, StoreUnavailableError
 from persona_align.memory.embedded import Embedded
 from persona_align.memory.entry import Entry
+from persona_align.memory.limits import begins
 from persona_align.memory.rows import user_key
 from persona_align.memory.server import Server
 
@@ -22,6 +23,10 @@ _ELSEWHERE = (
     "Replies in a LangChain LLM cache: clear() of the cache.",
     "Traces sent to an observability service, and your own logs: delete them there.",
     "Backups and snapshots of the disk, and freed blocks below the file system: let them expire, or encrypt the disk.",
+)
+_SUMMARY = (
+    "The summary {0}: numbers of many records that the cap dropped earlier, from which one cannot be taken out. To "
+    "erase it as a whole: forget(user, record_ids=[{0!r}])."
 )
 _SERVER = (
     "The server's own files: Chroma keeps deleted rows in its write-ahead log, index files and free pages. Stop the "
@@ -57,6 +62,11 @@ class Receipt:
     seconds: float = 0.0
     at: datetime | None = None
 
+    def beside_summaries(self, ids: Sequence[str]) -> "Receipt":
+        """The receipt where summaries are left of records that the cap had dropped earlier."""
+        told = tuple(_SUMMARY.format(each) for each in ids)
+        return replace(self, out_of_reach=(*told, *self.out_of_reach))
+
     def to_json(self) -> dict[str, Any]:
         """The receipt as an object that JSON can hold."""
         return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]
@@ -80,9 +90,13 @@ def chosen_records(
     return [
         entry.record.id
         for entry in entries
-        if (wanted is None or entry.record.id in wanted)
-        and (before is None or (entry.record.at is not None and entry.record.at < before))
+        if (wanted is None or entry.record.id in wanted) and (before is None or _begins_before(entry, before))
     ]
+
+
+def _begins_before(entry: Entry, moment: datetime) -> bool:
+    begin = begins(entry.record)
+    return begin is not None and begin < moment
 
 
 def erase(backend: Embedded | Server, user_id: str, ids: Sequence[str] | None, cutoff: int) -> Receipt:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_align.memory.entry import Entry
+from persona_align.memory.limits import View, begins, view_of
+from persona_align.records import Summary
 
 __all__ = ["History", "HistoryCache"]
 
@@ -24,11 +26,13 @@ class History:
         entries: The entries.
         embeddings: Shape [n, d], read only: their embeddings, stacked.
         revision: Changes with every write to the user.
+        earlier: Entries beyond the cap, and summaries of those that were dropped: they count in the vector only.
     """
 
     entries: tuple[Entry, ...]
     embeddings: NDArray[np.float32]
     revision: Hashable
+    earlier: tuple[Entry, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -42,7 +46,9 @@ class Timeline:
         self._entries: list[Entry] = []
         self._known: set[str] = set()
         self._matrix = np.empty((0, dimension), np.float32)
-        self._told: tuple[tuple[Hashable, int], History] | None = None
+        self._told: tuple[Hashable, View | None, History] | None = None
+        self._viewed: tuple[int, int | None, float, View] | None = None
+        self._summaries = 0
         self.bytes = 0
         self.last_seq = 0
         self.add(arrived)
@@ -53,6 +59,7 @@ class Timeline:
         for seq, entry in arrived:
             if entry.record.id not in self._known:
                 self._known.add(entry.record.id)
+                self._summaries += isinstance(entry.record, Summary)
                 at = entry.record.at
                 self.last_seq = max(self.last_seq, seq)
                 new.append(((at.timestamp() if at else 0.0, seq, entry.record.id), entry))
@@ -71,15 +78,35 @@ class Timeline:
         self._stack(start)
         self.bytes += sum(_size(entry) for _, entry in new)
 
-    def history(self, revision: Hashable, hidden: int = 0) -> History:
-        """What it holds now, without the first few; the same object until something changes."""
-        told = self._told
-        if told is not None and told[0] == (revision, hidden) and len(told[1]) == len(self._entries) - hidden:
-            return told[1]
-        embeddings = self._matrix[hidden : len(self._entries)]
+    def view(self, cutoff: float, most: int | None) -> View | None:
+        """What retention, from a time on in seconds since 1970, and the cap let be shown; None for everything."""
+        n = len(self._entries)
+        if self.first_time >= cutoff and not self._summaries and (most is None or n <= most):
+            return None
+        if self._viewed is None or self._viewed[:2] != (n, most) or cutoff > self._viewed[2]:
+            view = view_of(self._entries, cutoff=cutoff, most=most)
+            kept = [begins(self._entries[i].record) for i in (*view.earlier, *view.shown)]
+            until = min((begin.timestamp() for begin in kept if begin is not None), default=float("inf"))
+            self._viewed = n, most, until, view
+        return self._viewed[3]
+
+    def history(self, revision: Hashable, view: View | None = None) -> History:
+        """What it holds now, or a view of it; the same object until something changes."""
+        told, n = self._told, len(self._entries)
+        shown = range(n) if view is None else view.shown
+        if told is not None and told[0] == revision and told[1] is view and len(told[2]) == len(shown):
+            return told[2]
+        start = n - len(shown)
+        newest = not shown or shown[0] == start  # without a gap
+        embeddings = self._matrix[start:n] if newest else self._matrix[np.asarray(shown)]
         embeddings.setflags(write=False)
-        history = History(entries=tuple(self._entries[hidden:]), embeddings=embeddings, revision=revision)
-        self._told = ((revision, hidden), history)
+        history = History(
+            entries=tuple(self._entries[i] for i in shown),
+            embeddings=embeddings,
+            revision=revision,
+            earlier=tuple(self._entries[i] for i in view.earlier) if view else (),
+        )
+        self._told = (revision, view, history)
         return history
 
     def _stack(self, start: int) -> None:
@@ -103,10 +130,6 @@ class Timeline:
     def first_time(self) -> float:
         """The time of the oldest entry, in seconds since 1970."""
         return self._keys[0][0] if self._keys else float("inf")
-
-    def before(self, timestamp: float) -> int:
-        """How many entries are older than a time."""
-        return sum(key[0] < timestamp for key in self._keys) if self.first_time < timestamp else 0
 
 
 class HistoryCache:

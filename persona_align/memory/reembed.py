@@ -11,7 +11,7 @@ from persona_align.memory.embedded import Embedded
 from persona_align.memory.entry import Entry
 from persona_align.memory.folder import Folder
 from persona_align.memory.rows import Row, entry_of, numbers_of
-from persona_align.records import Record
+from persona_align.records import Record, Summary
 
 __all__ = ["reembed"]
 
@@ -92,6 +92,11 @@ def _run(
 
 
 def _changed(rows: list[Row], encode: Callable[[Sequence[Record]], Sequence[Entry]], dimension: int) -> list[Row]:
+    summaries = [row for row in rows if isinstance(entry_of(row)[1].record, Summary)]
+    if summaries:  # they have no text, and their numbers are of no encoder
+        kept = [row._replace(embedding=np.zeros(dimension, np.float32)) for row in summaries]
+        left_ids = {row.id for row in summaries}
+        return [*kept, *_changed([row for row in rows if row.id not in left_ids], encode, dimension)]
     records = [entry_of(row)[1].record for row in rows]
     entries = encode(records)
     if [entry.record.id for entry in entries] != [record.id for record in records] or any(

@@ -25,14 +25,18 @@ from persona_align.memory.embedded import Embedded, Submission
 from persona_align.memory.entry import Entry
 from persona_align.memory.erasure import Receipt, chosen_records, erase
 from persona_align.memory.history import History, HistoryCache, Timeline
+from persona_align.memory.limits import View
 from persona_align.memory.opening import close_backend, open_backend
 from persona_align.memory.recovery import Recovery
-from persona_align.memory.rows import entry_of, numbers_of, row_id, row_of, user_key
+from persona_align.memory.rows import Row, entry_of, numbers_of, row_id, row_of, user_key
 from persona_align.memory.server import Server
 from persona_align.memory.shard import DamagedShardError
+from persona_align.records import Record, Summary
 
 __all__ = ["History", "Memory", "check_user"]
 
+SUMMARIES = 8
+"""With retention, a summary covers about this part of it, so that it can expire as its records would have."""
 SLACK = 100
 """A user's surplus beyond the cap is erased when there are this many more than twice as many records."""
 _MOST_REVISIONS = 100_000
@@ -68,6 +72,8 @@ class Memory:
         self.max_records = max_records
         self.recovered: list[Recovery] = []
         """What became of shards that were found damaged."""
+        self.summarise: Callable[[Sequence[Entry], Sequence[Entry]], Entry] | None = None
+        """Makes the summary of entries that the cap drops, earlier summaries among them, given those that stay."""
         self._clock = clock
         self._lanes = [Lane(backend.write, lambda item: len(item.rows)) for _ in range(backend.lanes)]
         self._cache = HistoryCache()
@@ -98,8 +104,9 @@ class Memory:
             dimension: Their length d.
             space: Fingerprint of the preference space; noted, and another one later is fine.
             retention: Records that are older than this are not returned, and `sweep` erases them.
-            max_records: At most so many records of a user are returned, the newest. The others are erased by `sweep`,
-                and by `append` once there are more than twice as many.
+            max_records: At most so many records of a user are returned, the newest, beside what was set by hand and
+                holds. The others are erased by `sweep`, and by `append` once there are more than twice as many; what
+                `summarise` makes of them stays.
 
         Raises:
             IncompatibleStoreError: Made with another encoder or by a newer version, or not a memory.
@@ -171,8 +178,18 @@ class Memory:
         revision = self._revision(user_id)
         timeline = self._timeline(user_id, revision)
         with self._cache.lock:
-            hidden = self._hidden(timeline)
-            return timeline.history((revision, hidden) if hidden else revision, hidden)
+            view = self._view(timeline)
+            if view is None:
+                return timeline.history(revision)
+            return timeline.history((revision, len(view.expired), len(view.earlier)), view)
+
+    def everything(self, user_id: str) -> History:
+        """All that is on disk of a user: also what retention and the cap no longer let be shown, and summaries."""
+        self._check(user_id)
+        revision = self._revision(user_id)
+        timeline = self._timeline(user_id, revision)
+        with self._cache.lock:
+            return timeline.history(revision)
 
     def revision(self, user_id: str) -> Hashable:
         """A value that changes with every write to a user."""
@@ -219,9 +236,13 @@ class Memory:
                 chosen = list(record_ids)
             rows = None if chosen is None else [row_id(user_id, record) for record in chosen]
             try:
-                return self._healed(user_id, lambda: erase(self.backend, user_id, rows, self._clock.tick()))
+                receipt = self._healed(user_id, lambda: erase(self.backend, user_id, rows, self._clock.tick()))
             finally:
                 self._changed(user_id)
+            if self.max_records is not None and record_ids is not None:
+                left = [entry.record for entry in self.everything(user_id).entries]
+                receipt = receipt.beside_summaries([record.id for record in left if isinstance(record, Summary)])
+            return receipt
 
     def sweep(self) -> int:
         """Erase, as `forget` does, what retention and the cap no longer let be kept; gives the number of records."""
@@ -334,43 +355,78 @@ class Memory:
                     self._cache.put(user_id, revision, timeline)
         return timeline
 
-    def _hidden(self, timeline: Timeline) -> int:
-        """How many of the oldest entries retention and the cap no longer let be shown."""
-        hidden = 0
-        if self.retention is not None:
-            hidden = timeline.before(time.time() - self.retention.total_seconds())
-        if self.max_records is not None:
-            hidden = max(hidden, len(timeline) - self.max_records)
-        return hidden
+    def _view(self, timeline: Timeline) -> View | None:
+        cutoff = float("-inf") if self.retention is None else time.time() - self.retention.total_seconds()
+        return timeline.view(cutoff, self.max_records)
+
+    def _surplus(self, timeline: Timeline) -> tuple[list[Entry], list[Entry]]:
+        """What retention and the cap no longer let be kept, and the summary to keep instead, if any."""
+        view = self._view(timeline)
+        if view is None:
+            return [], []
+        entries = timeline.entries
+        dropped = [entries[i] for i in view.expired]
+        earlier = [entries[i] for i in view.earlier]
+        last = max((i for i in view.earlier if not isinstance(entries[i].record, Summary)), default=None)
+        if last is None:
+            return dropped, []
+        summed = [entry for entry in earlier if self._belongs(entry.record, entries[last].record.at)]
+        dropped += summed
+        if self.summarise is None:
+            return [entry for entry in dropped if not isinstance(entry.record, Summary)], []
+        return dropped, [self.summarise(summed, [entries[i] for i in view.shown])]
+
+    def _belongs(self, record: Record, until: datetime | None) -> bool:
+        """Whether a record goes into a summary up to a time: not an older summary, which retention will erase first."""
+        if not isinstance(record, Summary) or self.retention is None or record.since is None or until is None:
+            return True
+        return until - record.since <= self.retention / SUMMARIES
 
     def _trim(self, user_id: str) -> int:
         with self._lane(user_id).lock:
             timeline = self._timeline(user_id, self._revision(user_id))
-            surplus = timeline.entries[: self._hidden(timeline)]
-            if not surplus:
+            dropped, kept = self._surplus(timeline)
+            if not dropped:
                 return 0
-            everything = len(surplus) == len(timeline)
-            rows = None if everything else [row_id(user_id, entry.record.id) for entry in surplus]
+            ids = [row_id(user_id, entry.record.id) for entry in dropped]
+            rows = [row_of(user_id, entry, self._clock.tick()) for entry in kept]
             try:
-                return erase(self.backend, user_id, rows, self._clock.tick()).erased
+                if len(dropped) == len(timeline) and not kept:
+                    erase(self.backend, user_id, None, self._clock.tick())
+                elif isinstance(self.backend, Embedded):
+                    self.backend.rebuild(self.backend.locate(user_id), without=ids, adding=rows)
+                else:
+                    if rows:
+                        self.backend.write([Submission(user_id, rows)])
+                    self.backend.delete(user_id, ids, everything=False)
             finally:
                 self._changed(user_id)
+            return _records(dropped)
 
     def _trim_shard(self, backend: Embedded, prefix: str) -> int:
         with self._lanes[backend.lane_of(prefix)].lock:
-            rows: list[str] = []
+            count = 0
+            without: list[str] = []
+            adding: list[Row] = []
             users: dict[str, bool] = {}
             for user_id in backend.users_of(prefix):
                 timeline = self._timeline(user_id, self._revision(user_id))
-                surplus = timeline.entries[: self._hidden(timeline)]
-                if surplus:
-                    users[user_id] = len(surplus) == len(timeline)
-                    rows += [row_id(user_id, entry.record.id) for entry in surplus]
-            if rows:
-                backend.rebuild(prefix, without=rows, without_users=[user for user, gone in users.items() if gone])
+                dropped, kept = self._surplus(timeline)
+                if dropped:
+                    users[user_id] = len(dropped) == len(timeline) and not kept
+                    without += [row_id(user_id, entry.record.id) for entry in dropped]
+                    adding += [row_of(user_id, entry, self._clock.tick()) for entry in kept]
+                    count += _records(dropped)
+            if users:
+                gone = [user for user, everything in users.items() if everything]
+                backend.rebuild(prefix, without=without, without_users=gone, adding=adding)
                 for user_id in users:
                     self._changed(user_id)
-            return len(rows)
+            return count
+
+
+def _records(entries: Iterable[Entry]) -> int:
+    return sum(not isinstance(entry.record, Summary) for entry in entries)
 
 
 def check_user(user_id: str) -> None:
