@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from persona_align.errors import InvalidRecordError
 from persona_align.formats.conversation import FileRecord
 from persona_align.formats.node import Node
-from persona_align.records import Correction, parse_record
+from persona_align.records import Correction, Summary, parse_record
 
 __all__ = ["is_message", "recognises", "records"]
 
@@ -26,7 +26,7 @@ def recognises(node: Node) -> bool:
 
 
 def records(node: Node) -> Iterator[FileRecord]:
-    """The record, or the records of an export; corrections made by hand come back with `restore` alone."""
+    """The record, or the records of an export; corrections and summaries come back with `restore` alone."""
     if node.has("records"):
         for element in node.need("records").elements():
             yield from records(element)
@@ -36,5 +36,5 @@ def records(node: Node) -> Iterator[FileRecord]:
         record = parse_record(node.value)
     except InvalidRecordError as error:
         raise node.fail(f"cannot be recorded: {error.message.removesuffix('.')}") from None
-    if not isinstance(record, Correction):
+    if not isinstance(record, Correction | Summary):
         yield record
