@@ -41,7 +41,7 @@ class Embedded:
     Args:
         folder: The data folder, with a manifest.
         split_at: Rows beyond which a shard is split.
-        open_bytes: Bytes of index that may be open at once.
+        open_bytes: How much memory open shards may take.
     """
 
     def __init__(self, folder: Folder, *, split_at: int = SPLIT_AT, open_bytes: int = OPEN_BYTES) -> None:

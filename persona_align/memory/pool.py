@@ -13,8 +13,12 @@ from persona_align.memory.shard import Shard, open_folder
 
 __all__ = ["OPEN_BYTES", "ShardPool"]
 
-OPEN_BYTES = 1 << 30
-"""How many bytes of index may be open at once."""
+OPEN_BYTES = 1280 << 20
+"""How much memory open shards may take."""
+_BYTES_PER_SHARD = 15 << 20
+"""What an open shard takes beside its index: page caches and threads."""
+_SIZED_EVERY = 32
+"""After so many uses the size of a shard, which grows while it is open, is looked up again."""
 _FILES_PER_SHARD = 32
 _FILES_LEFT_ALONE = 200
 _MOST = 64
@@ -25,6 +29,7 @@ class _Slot:
         self.lock = threading.Lock()
         self.shard: Shard | None = None
         self.leases = 0
+        self.uses = 0
         self.bytes = 0
         self.failed = False
 
@@ -37,11 +42,11 @@ class _Slot:
 class ShardPool:
     """Opens shards when they are needed and closes them when there are too many. Safe to use from several threads.
 
-    Each open shard costs about 30 file descriptors, 6 threads and 4 MB beside its index.
+    Each open shard costs about 30 file descriptors, 6 threads and 15 MB beside its index.
 
     Args:
         folder: Where the shard folders lie.
-        most_bytes: How many bytes of index may be open at once.
+        most_bytes: How much memory open shards may take.
     """
 
     def __init__(self, folder: Path, *, most_bytes: int = OPEN_BYTES) -> None:
@@ -89,6 +94,9 @@ class ShardPool:
         finally:
             with self._changed:
                 slot.leases -= 1
+                slot.uses += 1
+                if slot.uses % _SIZED_EVERY == 0:
+                    slot.bytes = _index_bytes(self._folder / name)
                 if slot.leases == 0 and (slot.shard is None or slot.failed) and self._slots.get(name) is slot:
                     del self._slots[name]
                     slot.close()
@@ -136,4 +144,4 @@ class ShardPool:
 
 
 def _index_bytes(path: Path) -> int:
-    return 4_000_000 + sum(file.stat().st_size for file in path.glob("*/data_level0.bin"))
+    return _BYTES_PER_SHARD + sum(file.stat().st_size for file in path.glob("*/data_level0.bin"))
