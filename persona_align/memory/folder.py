@@ -18,7 +18,7 @@ __all__ = ["FORMAT", "Folder", "write_atomically"]
 
 FORMAT = 1
 """The version of the layout; a folder of a newer one is refused."""
-_ATTEMPTS = 20
+_ATTEMPTS = 150
 _PATIENCE = 1.0
 
 
