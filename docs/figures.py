@@ -127,30 +127,23 @@ def vector(theme: Theme) -> Figure:  # noqa: ARG001
 
 
 def fluency(theme: Theme) -> Figure | None:
-    """Strength against fluency: the measurements behind the shipped basis's default."""
-    from persona_align.demo import basis_folder
-    from persona_align.steering.strength import FLUENCY_BOUND
-
-    card = basis_folder() / "steering_basis.json"
-    if not card.is_file():
+    """Strength against fluency: combinations that the basis was not calibrated on."""
+    result = _measured("steering_combinations")
+    if not result:
         return None
-    basis = json.loads(card.read_text(encoding="utf-8"))
-    series: dict[int, list[dict[str, float]]] = {}
-    for point in basis["curve"]:
-        start = {"strength": 0.0, "perplexity_ratio": 1.0, "changed": 0.0}
-        series.setdefault(int(point.get("poles", 1)), [start]).append(point)
     figure = Figure(figsize=(8.0, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for (poles, points), colour, marker in zip(series.items(), theme.lines, "os^", strict=False):
-        label = "one preference" if poles == 1 else f"{poles} preferences at once"
-        strengths = [point["strength"] for point in points]
-        ratios = [point["perplexity_ratio"] for point in points]
-        left.plot(strengths, ratios, marker=marker, color=colour, label=label)
-        right.plot(strengths, [100 * point["changed"] for point in points], marker=marker, color=colour, label=label)
-    left.axhline(FLUENCY_BOUND, color=theme.quiet, linestyle=":", label="bound on fluency")
-    left.set(xlabel="factor on the raw offsets", ylabel="perplexity, times the usual", yscale="log")
-    right.set(xlabel="factor on the raw offsets", ylabel="replies that changed, %")
-    left.legend()
+    shown = [size for size in ("1", "2", "4", "8", "16") if size in result["preferences"]]
+    for size, colour, marker in zip(shown, theme.lines, "os^Dv", strict=False):
+        points = {0.0: {"worst": 1.0, "changed": 0.0}}
+        points |= {float(strength): point for strength, point in result["preferences"][size].items()}
+        label = "one preference" if size == "1" else f"{size} together"
+        left.plot([*points], [p["worst"] for p in points.values()], marker=marker, color=colour, label=label)
+        right.plot([*points], [100 * p["changed"] for p in points.values()], marker=marker, color=colour)
+    left.axhline(result["bound"], color=theme.quiet, linestyle=":", label="bound on fluency")
+    left.set(xlabel="strength (1 is the default)", ylabel="perplexity, worst, times the usual", yscale="log")
+    right.set(xlabel="strength (1 is the default)", ylabel="replies that changed, %")
+    left.legend(fontsize="small")
     return figure
 
 

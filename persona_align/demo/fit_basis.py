@@ -19,17 +19,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--basis", type=Path, default=basis_folder(), help="where the basis is put")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--effort", type=float, default=1.0, help="a factor on the lessons and steps of the fit")
+    parser.add_argument("--calibrate", action="store_true", help="keep the directions, measure their strengths again")
     options = parser.parse_args(arguments)
     try:
-        fit_basis(options.model, options.basis, seed=options.seed, effort=options.effort)
+        fit_basis(options.model, options.basis, seed=options.seed, effort=options.effort, calibrate=options.calibrate)
     except PersonaAlignError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
 
 
-def fit_basis(model: Path | None, folder: Path, *, seed: int = 0, effort: float = 1.0) -> Any:
-    """Fit the dimensions that the model was trained on, and save the basis in a folder."""
+def fit_basis(model: Path | None, folder: Path, *, seed: int = 0, effort: float = 1.0, calibrate: bool = False) -> Any:
+    """Fit the dimensions that the model was trained on, or measure strengths again, and save the basis in a folder."""
     from rich.progress import Progress
 
     from persona_align.steering import SteeringBasis
@@ -43,7 +44,13 @@ def fit_basis(model: Path | None, folder: Path, *, seed: int = 0, effort: float 
                 tasks[label] = bar.add_task(label)
             bar.update(tasks[label], completed=done, total=total)
 
-        basis = SteeringBasis.fit(hf_model, tokenizer, dimensions=DIMENSIONS, seed=seed, effort=effort, progress=show)
+        if calibrate:
+            kept = SteeringBasis.from_pretrained(folder, hf_model)
+            basis = kept.recalibrated(hf_model, tokenizer, seed=seed, progress=show)
+        else:
+            basis = SteeringBasis.fit(
+                hf_model, tokenizer, dimensions=DIMENSIONS, seed=seed, effort=effort, progress=show
+            )
     basis.save_pretrained(folder)
     return basis
 

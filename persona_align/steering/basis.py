@@ -16,12 +16,13 @@ from persona_align.preferences import ALIGNX, Dimension, PreferenceSpace, Prefer
 from persona_align.steering.offsets import ActivationOffsets
 from persona_align.steering.progress import Progress, watched
 from persona_align.steering.steered import SteeredModel, model_fingerprint
+from persona_align.steering.strength import combined
 
 __all__ = ["SteeringBasis", "default_cache", "steerable"]
 
-FORMAT = 1
+FORMAT = 2
 _WEIGHTS, _CARD = "steering_basis.safetensors", "steering_basis.json"
-_ON_CARD = ("poles", "fingerprint", "strength", "limit", "curve", "fitted")
+_ON_CARD = ("poles", "fingerprint", "limit", "curve", "fitted")
 """What a card of this format holds beside its number; whoever adds to it raises FORMAT."""
 
 
@@ -39,8 +40,8 @@ def default_cache() -> Path:
 class SteeringBasis:
     """For each pole of each dimension, the offsets that make a model follow it without being told.
 
-    Built by `fit` or `from_pretrained`. `strength` is the calibrated default: the factor on the raw offsets at which
-    steered text stays fluent; `curve` holds the measurements behind it.
+    Built by `fit` or `from_pretrained`. Strength 1.0 is calibrated: each pole alone, and any of them together, stay
+    fluent; `curve` holds measurements at multiples of it.
 
     Example:
         >>> basis = SteeringBasis.fit(model, tokenizer)  # doctest: +SKIP
@@ -53,7 +54,6 @@ class SteeringBasis:
         *,
         poles: Sequence[tuple[str, int, str]],
         fingerprint: str,
-        strength: float,
         limit: float,
         curve: Sequence[dict[str, float]] = (),
         fitted: dict[str, Any] | None = None,
@@ -61,19 +61,17 @@ class SteeringBasis:
         """Take what a fit found.
 
         Args:
-            values: Raw offsets per pole, [poles, layers, heads, head_dim].
+            values: Offsets per pole at strength 1.0, [poles, layers, heads, head_dim].
             poles: Key, sign and name of each pole, in the order of `values`.
             fingerprint: Of the model that the offsets belong to.
-            strength: The factor that 1.0 stands for.
-            limit: The largest norm that offsets of strength 1.0 may have.
-            curve: Fluency measured for several strengths.
+            limit: The largest norm that several poles may reach together at strength 1.0.
+            curve: Fluency measured for multiples of strength 1.0.
             fitted: How the basis was fitted, for its card.
         """
         self.values = np.array(values, dtype=np.float32)
         self.values.setflags(write=False)
         self.poles = tuple((str(key), int(sign), str(name)) for key, sign, name in poles)
         self.fingerprint = fingerprint
-        self.strength = float(strength)
         self.limit = float(limit)
         self.curve = tuple(curve)
         self.fitted = dict(fitted or {})
@@ -164,22 +162,48 @@ class SteeringBasis:
         if not np.isfinite(strength):
             msg = f"strength must be a finite number, not {strength}"
             raise ValueError(msg)
-        total = np.zeros(self.values.shape[1:])
-        used = False
+        weights: dict[int, float] = {}
         for reading in vector.confident():
             row = self._row.get((reading.key, 1 if reading.value > 0 else -1))
             allowed = steerable(reading.dimension) and reading.dimension.usable(reading.value)
             if row is None or not allowed or self.poles[row][2] != reading.pole or reading.weight == 0:
                 continue
-            total += abs(reading.weight) * self.values[row]
-            used = True
-        reason = None if used and strength else "no known preference steers" if not used else "strength is 0"
-        total *= self.strength
-        norm = float(np.linalg.norm(total))
-        if norm > self.limit:
-            total *= self.limit / norm
+            weights[row] = abs(reading.weight)
+        reason = None if weights and strength else "no known preference steers" if not weights else "strength is 0"
+        total = combined(self.values, weights, self.limit)
         return ActivationOffsets(
             (total * strength).astype(np.float32) + np.float32(0), fingerprint=self.fingerprint, reason=reason
+        )
+
+    def recalibrated(
+        self, hf_model: Any, tokenizer: Any, *, seed: int = 0, effort: float = 1.0, progress: Progress | None = None
+    ) -> "SteeringBasis":
+        """The same directions with their strengths measured again on the model.
+
+        Args:
+            hf_model: The model that the basis belongs to.
+            tokenizer: Its tokenizer.
+            seed: Of the combinations that are tried.
+            effort: A factor on the numbers of messages and combinations.
+            progress: Called with a label, the number done and the total.
+
+        Raises:
+            IncompatibleOffsetsError: The basis belongs to another model.
+        """
+        from persona_align.steering.calibration import calibrate
+
+        _check_model(self.fingerprint, hf_model)
+        steered = SteeredModel.of(hf_model)
+        found = calibrate(steered, tokenizer, self.poles, self.values, seed=seed, effort=effort, progress=progress)
+        before = self.fitted.get("factors", [1.0] * len(self.poles))
+        factors = [round(old * new, 4) for old, new in zip(before, found.factors, strict=True)]
+        return SteeringBasis(
+            found.values,
+            poles=self.poles,
+            fingerprint=self.fingerprint,
+            limit=found.limit,
+            curve=found.curve,
+            fitted={**self.fitted, "factors": factors},
         )
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -190,7 +214,6 @@ class SteeringBasis:
         card = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
-            "strength": self.strength,
             "limit": self.limit,
             "poles": [list(pole) for pole in self.poles],
             "curve": list(self.curve),
@@ -227,12 +250,18 @@ class SteeringBasis:
                 f"The card of the steering basis in {folder} lacks {', '.join(missing)}: another version wrote it.",
                 "Fit it again with `SteeringBasis.fit(model, tokenizer)`.",
             )
-        if hf_model is not None and model_fingerprint(hf_model) != card["fingerprint"]:
-            raise IncompatibleOffsetsError(
-                f"The basis belongs to model {card['fingerprint']}, this is {model_fingerprint(hf_model)}.",
-                "Fit one for this model with `SteeringBasis.fit(model, tokenizer)`.",
-            )
+        if hf_model is not None:
+            _check_model(card["fingerprint"], hf_model)
         return cls(values, **{key: card[key] for key in _ON_CARD})
+
+
+def _check_model(fingerprint: str, hf_model: Any) -> None:
+    found = model_fingerprint(hf_model)
+    if found != fingerprint:
+        raise IncompatibleOffsetsError(
+            f"The basis belongs to model {fingerprint}, this is {found}.",
+            "Fit one for this model with `SteeringBasis.fit(model, tokenizer)`.",
+        )
 
 
 def _chosen(space: PreferenceSpace, keys: Sequence[str] | None) -> list[Dimension]:

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_align.preferences import Dimension
+from persona_align.steering.calibration import calibrate
 from persona_align.steering.distil import distil, divergence
 from persona_align.steering.lessons import Lesson, Told, teach
 from persona_align.steering.progress import Progress
-from persona_align.steering.prompting import layout_of, rendered, token_ids
+from persona_align.steering.prompting import layout_of
 from persona_align.steering.steered import SteeredModel
-from persona_align.steering.strength import FLUENCY_BOUND, FluencyPoint, fluency_curve, safe_strength
+from persona_align.steering.strength import FLUENCY_BOUND
 from persona_align.steering.teacher import ORDINARY_MESSAGES, told
 
 __all__ = ["fit_poles"]
@@ -23,9 +24,6 @@ _BATCH = 32
 _MAX_TOKENS = 48
 _TOGETHER = 3
 """The most poles that a lesson tells at once."""
-_STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
-_SHARES = (0.25, 0.5, 0.75, 1.0)
-_PROBED_SETS = 12
 
 
 def fit_poles(
@@ -51,17 +49,13 @@ def fit_poles(
     held, seen = lessons[:: count + 1], [lesson for k, lesson in enumerate(lessons) if k % (count + 1)]
     steps = max(10, round(len(seen) * _EPOCHS * effort / _BATCH))
     values = distil(steered, seen, len(poles), steps=steps, seed=seed, batch=_BATCH, progress=progress)
-    prompts = [
-        token_ids(tokenizer, rendered(tokenizer, [{"role": "user", "content": m}])) for m in ORDINARY_MESSAGES[::8]
-    ]
-    strength, limit, curves = _safe(steered, tokenizer, poles, values, prompts, rng, progress)
+    calibrated = calibrate(steered, tokenizer, poles, values, seed=seed, effort=effort, progress=progress)
     return {
-        "values": values,
+        "values": calibrated.values,
         "poles": poles,
         "fingerprint": steered.fingerprint,
-        "strength": strength,
-        "limit": limit,
-        "curve": curves,
+        "limit": calibrated.limit,
+        "curve": calibrated.curve,
         "fitted": {
             "method": "distillation of the told model",
             "layout": layout_of(tokenizer),
@@ -69,6 +63,7 @@ def fit_poles(
             "lessons": len(seen),
             "steps": steps,
             "fluency_bound": FLUENCY_BOUND,
+            "factors": calibrated.factors,
             "held_out_divergence": _learned(steered, held, values),
         },
     }
@@ -99,41 +94,6 @@ def _others(poles: Sequence[tuple[str, int, str]], lead: int, count: int, rng: n
             taken.add(poles[pole][0])
             others.append(int(pole))
     return tuple(others)
-
-
-def _safe(
-    steered: SteeredModel,
-    tokenizer: Any,
-    poles: Sequence[tuple[str, int, str]],
-    values: NDArray[np.float32],
-    prompts: Sequence[Sequence[int]],
-    rng: np.random.Generator,
-    progress: Progress | None,
-) -> tuple[float, float, list[dict[str, float]]]:
-    """The default strength, the largest norm, and the fluency behind both.
-
-    The strength is what one pole can bear alone; the norm is what two to six at that strength can bear together.
-    """
-    alone = [(int(k),) for k in rng.permutation(len(poles))[:_PROBED_SETS]]
-    together = [
-        (int(lead), *_others(poles, int(lead), 1 + k % 5, rng))
-        for k, lead in enumerate(rng.permutation(np.arange(_PROBED_SETS) % len(poles)))
-    ]
-
-    def curve(sets: Sequence[tuple[int, ...]], factor: float, strengths: Sequence[float]) -> list[FluencyPoint]:
-        directions = [factor * values[list(some)].sum(0) for some in sets]
-        return fluency_curve(
-            steered, tokenizer, prompts, directions, strengths, max_tokens=_MAX_TOKENS, progress=progress
-        )
-
-    single = curve(alone, 1.0, _STRENGTHS)
-    strength = safe_strength(single)
-    several = curve(together, strength, _SHARES)
-    norms = [float(np.linalg.norm(strength * values[list(some)].sum(0))) for some in together]
-    one = max(float(np.linalg.norm(strength * value)) for value in values)
-    limit = max(safe_strength(several) * float(np.mean(norms)), one)
-    points = [{"poles": 1.0, **point.as_json()} for point in single]
-    return strength, limit, points + [{"poles": 4.0, **point.as_json()} for point in several]
 
 
 def _learned(steered: SteeredModel, held: Sequence[Lesson], values: NDArray[np.float32]) -> dict[str, float]:

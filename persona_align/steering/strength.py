@@ -1,6 +1,6 @@
 """How strongly a model can be steered before its text stops being fluent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from persona_align.steering.lessons import in_evaluation, replies, reply_logits
 from persona_align.steering.offsets import ActivationOffsets
-from persona_align.steering.progress import Progress
 from persona_align.steering.steered import SteeredModel
 
-__all__ = ["FLUENCY_BOUND", "FluencyPoint", "fluency_curve", "safe_strength"]
+__all__ = ["FLUENCY_BOUND", "FluencyPoint", "combined", "fluency", "safe_strength"]
 
 FLUENCY_BOUND = 1.5
 """The perplexity of steered replies under the unsteered model, as a multiple of that of unsteered replies."""
@@ -38,47 +37,72 @@ class FluencyPoint:
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
-def fluency_curve(
+def fluency(
     steered: SteeredModel,
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],
     directions: Sequence[NDArray[np.float32]],
-    strengths: Sequence[float],
+    strength: float = 1.0,
     *,
     max_tokens: int,
     batch: int = 64,
-    progress: Progress | None = None,
 ) -> list[FluencyPoint]:
-    """Replies of the steered model, judged by the unsteered one, for each strength.
+    """Replies of the steered model, judged by the unsteered one, for each direction.
 
     Args:
         steered: The model.
         tokenizer: Its tokenizer.
         prompts: Token ids, each asked with every direction.
-        directions: Offsets at strength 1, each [layers, heads, head_dim].
-        strengths: The factors to try.
+        directions: Offsets, each [layers, heads, head_dim].
+        strength: A factor on all of them.
         max_tokens: The longest reply, in tokens.
         batch: Replies generated together.
-        progress: Called after each strength.
     """
     plain = replies(steered, tokenizer, prompts, max_tokens=max_tokens)
     usual = _perplexity(steered, list(zip(prompts, plain, strict=True)))
+    asked = [(prompt, direction) for direction in directions for prompt in prompts]
+    rows: list[tuple[Sequence[int], list[int]]] = []
+    for start in range(0, len(asked), batch):
+        part = asked[start : start + batch]
+        plan = [
+            ActivationOffsets((direction * strength).astype(np.float32), fingerprint=steered.fingerprint)
+            for _, direction in part
+        ]
+        with steered.plan(plan):
+            answers = replies(steered, tokenizer, [prompt for prompt, _ in part], max_tokens=max_tokens)
+        rows += [(prompt, answer) for (prompt, _), answer in zip(part, answers, strict=True)]
     points = []
-    for done, strength in enumerate(strengths):
-        asked = [(prompt, direction) for direction in directions for prompt in prompts]
-        rows: list[tuple[Sequence[int], list[int]]] = []
-        for start in range(0, len(asked), batch):
-            part = asked[start : start + batch]
-            plan = [ActivationOffsets(direction * strength, fingerprint=steered.fingerprint) for _, direction in part]
-            with steered.plan(plan):
-                answers = replies(steered, tokenizer, [prompt for prompt, _ in part], max_tokens=max_tokens)
-            rows += [(prompt, answer) for (prompt, _), answer in zip(part, answers, strict=True)]
-        same = [answer == plain[k % len(prompts)] for k, (_, answer) in enumerate(rows)]
-        ratio = _perplexity(steered, rows) / usual
-        points.append(FluencyPoint(float(strength), float(ratio), 1.0 - float(np.mean(same))))
-        if progress is not None:
-            progress("strength", done + 1, len(strengths))
+    for start in range(0, len(rows), len(prompts)):
+        own = rows[start : start + len(prompts)]
+        changed = [answer != usually for (_, answer), usually in zip(own, plain, strict=True)]
+        ratio = _perplexity(steered, own) / usual
+        points.append(FluencyPoint(float(strength), float(ratio), float(np.mean(changed))))
     return points
+
+
+def combined(values: NDArray[np.float32], weights: Mapping[int, float], limit: float) -> NDArray[np.float64]:
+    """The sum of several poles' offsets, made smaller where together they would break the text.
+
+    Each pole's own offsets are safe, and so is a mean of them: weights that sum to one pass. Beyond that it is the norm
+    of the sum that decides, whatever the number of poles.
+
+    Args:
+        values: Safe offsets per pole, [poles, layers, heads, head_dim].
+        weights: How much of each pole, by its row.
+        limit: The largest norm that several poles may reach together.
+
+    Example:
+        >>> two = np.stack([np.full((1, 1, 4), 2.0, np.float32), np.full((1, 1, 4), -1.0, np.float32)])
+        >>> combined(two, {0: 1.0, 1: 1.0}, 9.0).ravel().tolist(), combined(two, {0: 1.0, 1: 1.0}, 1.0).ravel().tolist()
+        ([1.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.5, 0.5])
+    """
+    total = np.zeros(values.shape[1:])
+    for row, weight in weights.items():
+        total += weight * values[row]
+    whole, norm = sum(weights.values()), float(np.linalg.norm(total))
+    if whole <= 1 or norm <= limit:
+        return total
+    return total * min(1.0, max(1 / whole, limit / norm))
 
 
 def safe_strength(points: Sequence[FluencyPoint], *, bound: float = FLUENCY_BOUND) -> float:

@@ -9,7 +9,7 @@ from persona_align.conditioning.layouts import preferences_block, with_block
 from persona_align.errors import IncompatibleOffsetsError, UnknownDimensionError
 from persona_align.preferences import ALIGNX, Dimension, PreferenceSpace, PreferenceVector
 from persona_align.steering.basis import SteeringBasis, steerable
-from persona_align.steering.strength import FluencyPoint, safe_strength
+from persona_align.steering.strength import FLUENCY_BOUND, FluencyPoint, safe_strength
 from persona_align.steering.teacher import ORDINARY_MESSAGES, told
 from tests.steering.tiny_chat import tiny_chat
 
@@ -40,16 +40,34 @@ class TestFit:
         assert {"age_group", "gender", "aggression", "abasement", "food_taste"} <= blocked
         assert "humor" not in blocked
 
-    def test_records_the_curve_behind_its_strength(self, basis):
-        alone = [point for point in basis.curve if point["poles"] == 1.0]
-        points = [FluencyPoint(**{key: value for key, value in point.items() if key != "poles"}) for point in alone]
-        assert basis.strength == pytest.approx(safe_strength(points), abs=1e-3)
-        assert all(point.perplexity_ratio <= 1.5 for point in points if point.strength <= basis.strength)
+    def test_each_pole_alone_and_several_together_keep_the_bound(self, basis):
+        default = [point for point in basis.curve if point["strength"] == 1.0]
+        assert [point["poles"] for point in default] == [1.0, 3.0]
+        assert all(point["worst"] <= FLUENCY_BOUND for point in default)
+
+    def test_calibrating_again_keeps_the_directions(self, chat, basis):
+        loud = SteeringBasis(
+            40 * basis.values, poles=basis.poles, fingerprint=basis.fingerprint, limit=1e9, fitted=basis.fitted
+        )
+        again = loud.recalibrated(*chat, effort=0.25)
+        cosines = [
+            float((a * b).sum() / (np.linalg.norm(a) * np.linalg.norm(b)))
+            for a, b in zip(again.values, basis.values, strict=True)
+        ]
+        assert cosines == pytest.approx([1.0] * len(cosines), abs=1e-4)
+        assert np.linalg.norm(again.values) < np.linalg.norm(loud.values)
+        assert again.limit < 1e9
+        default = [point for point in again.curve if point["strength"] == 1.0]
+        assert all(point["worst"] <= FLUENCY_BOUND for point in default)
+
+    def test_calibrating_on_another_model_is_refused(self, basis):
+        with pytest.raises(IncompatibleOffsetsError, match=basis.fingerprint):
+            basis.recalibrated(*tiny_chat(seed=1), effort=0.1)
 
     def test_same_seed_same_bytes(self, chat, basis):
         again = SteeringBasis.fit(*tiny_chat(), dimensions=KEYS, effort=0.5)
         assert again.values.tobytes() == basis.values.tobytes()
-        assert again.strength == basis.strength
+        assert again.limit == basis.limit
 
     def test_a_space_of_ones_own(self, chat):
         units = Dimension(
@@ -108,7 +126,18 @@ class TestOffsets:
 
     def test_many_preferences_together_stay_bounded(self, basis):
         everything = PreferenceVector.of(dict.fromkeys(KEYS, 1.0))
-        assert basis.offsets(everything).norm <= basis.limit * (1 + 1e-5)
+        tight = SteeringBasis(basis.values, poles=basis.poles, fingerprint=basis.fingerprint, limit=0.0)
+        alone = [basis.offsets(PreferenceVector.of({key: 1.0})) for key in KEYS]
+        # However tight the limit, a mean of what each may have alone is left.
+        mean = sum(offsets.values for offsets in alone) / len(KEYS)
+        np.testing.assert_allclose(tight.offsets(everything).values, mean, rtol=1e-4, atol=1e-6)
+        assert tight.offsets(PreferenceVector.of({"humor": 1.0})) == alone[0]
+        wide = SteeringBasis(basis.values, poles=basis.poles, fingerprint=basis.fingerprint, limit=1e9)
+        np.testing.assert_allclose(wide.offsets(everything).values, len(KEYS) * mean, rtol=1e-4, atol=1e-6)
+        between = SteeringBasis(
+            basis.values, poles=basis.poles, fingerprint=basis.fingerprint, limit=2 * float(np.linalg.norm(mean))
+        )
+        assert between.offsets(everything).norm == pytest.approx(between.limit, rel=1e-5)
 
     @pytest.mark.parametrize(
         "vector",
