@@ -9,7 +9,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForChainRun,
+    CallbackManagerForChainRun,
+    adispatch_custom_event,
+    dispatch_custom_event,
+)
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
@@ -20,7 +25,10 @@ from pydantic import ConfigDict, Field
 
 from persona_align.errors import require_user
 
-__all__ = ["AlignedRunnable", "Flow", "Plan", "as_messages", "reply_text"]
+__all__ = ["EVENT", "AlignedRunnable", "Flow", "Plan", "as_messages", "reply_text", "traced"]
+
+EVENT = "persona_align"
+"""The name of the custom event that tells tracers and callbacks what shaped a reply."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +65,10 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
 
     Input is a string, a PromptValue or messages; output is what the model gives. The user is
     `config["configurable"]["user_id"]`, the conversation `config["configurable"]["thread_id"]` (optional).
+
+    Callbacks and `astream_events` get a custom event "persona_align" that tells what was retrieved, injected and
+    steered, as ids, names and strengths; the model's run has the same in its metadata. With
+    `config["configurable"]["trace_texts"]` the event also holds the texts that were put into the prompt.
 
     Raises:
         MissingUserError: The config names no user; nothing was read or written.
@@ -112,8 +124,11 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
 
     def _reply(self, input: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any) -> Any:
         user_id, thread_id = _context(config)
-        plan = self.flow.prepare(user_id, thread_id, as_messages(input))
-        child = patch_config(config, callbacks=run_manager.get_child())
+        messages = as_messages(input)
+        plan = self.flow.prepare(user_id, thread_id, messages)
+        child = _child(config, run_manager, plan)
+        for event in traced(plan, messages, config):
+            dispatch_custom_event(EVENT, event, config=child)
         if plan.choose is None:
             reply = self.model.invoke(plan.messages, child, **{**kwargs, **plan.kwargs, **plan.attempts[0]})
         else:
@@ -132,8 +147,11 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
         self, input: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
     ) -> Any:
         user_id, thread_id = _context(config)
-        plan = await run_in_executor(config, self.flow.prepare, user_id, thread_id, as_messages(input))
-        child = patch_config(config, callbacks=run_manager.get_child())
+        messages = as_messages(input)
+        plan = await run_in_executor(config, self.flow.prepare, user_id, thread_id, messages)
+        child = _child(config, run_manager, plan)
+        for event in traced(plan, messages, config):
+            await adispatch_custom_event(EVENT, event, config=child)
         replies = await asyncio.gather(
             *(self.model.ainvoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}) for own in plan.attempts)
         )
@@ -147,8 +165,11 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
         self, inputs: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[Any]:
         user_id, thread_id = _context(config)
-        plan = self.flow.prepare(user_id, thread_id, as_messages(_only(list(inputs))))
-        child = patch_config(config, callbacks=run_manager.get_child())
+        messages = as_messages(_only(list(inputs)))
+        plan = self.flow.prepare(user_id, thread_id, messages)
+        child = _child(config, run_manager, plan)
+        for event in traced(plan, messages, config):
+            dispatch_custom_event(EVENT, event, config=child)
         if plan.choose is not None:
             replies = [
                 self.model.invoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}) for own in plan.attempts
@@ -169,9 +190,11 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         user_id, thread_id = _context(config)
-        given = [each async for each in inputs]
-        plan = await run_in_executor(config, self.flow.prepare, user_id, thread_id, as_messages(_only(given)))
-        child = patch_config(config, callbacks=run_manager.get_child())
+        messages = as_messages(_only([each async for each in inputs]))
+        plan = await run_in_executor(config, self.flow.prepare, user_id, thread_id, messages)
+        child = _child(config, run_manager, plan)
+        for event in traced(plan, messages, config):
+            await adispatch_custom_event(EVENT, event, config=child)
         said = _Said(plan.why)
         if plan.choose is not None:
             replies = await asyncio.gather(
@@ -198,6 +221,23 @@ class _Said:
         self.text += reply_text(chunk)
         why, self._why = self._why, {}
         return _explained(chunk, why)
+
+
+def traced(plan: Plan, messages: Sequence[BaseMessage], config: RunnableConfig) -> Iterator[dict[str, Any]]:
+    """The event that tells what shapes a reply: ids, names and strengths; none where nothing does.
+
+    Args:
+        plan: What goes to the model.
+        messages: What was asked, before conditioning.
+        config: Of the call; with `configurable["trace_texts"]` the texts that conditioning wrote are told too.
+    """
+    if not plan.why:
+        return
+    event = dict(plan.why)
+    if (config.get("configurable") or {}).get("trace_texts"):
+        asked = [reply_text(message) for message in messages]
+        event["texts"] = [text for text in map(reply_text, plan.messages) if text not in asked]
+    yield event
 
 
 def as_messages(input: Any) -> list[BaseMessage]:
@@ -234,6 +274,14 @@ def _context(config: RunnableConfig | None) -> tuple[str, str | None]:
     return require_user(configurable.get("user_id")), None if thread_id is None else str(thread_id)
 
 
+def _child(config: RunnableConfig, run_manager: Any, plan: Plan) -> RunnableConfig:
+    """The config of the model's run, whose metadata tells what shapes the reply."""
+    child = patch_config(config, callbacks=run_manager.get_child())
+    if plan.why:
+        child["metadata"] = {**(child.get("metadata") or {}), EVENT: plan.why}
+    return child
+
+
 def _only(inputs: list[Any]) -> Any:
     return inputs[0] if inputs else None
 
@@ -241,7 +289,7 @@ def _only(inputs: list[Any]) -> Any:
 def _explained(reply: Any, why: dict[str, Any]) -> Any:
     if not why or not isinstance(reply, AIMessage):
         return reply
-    return reply.model_copy(update={"response_metadata": {**reply.response_metadata, "persona_align": why}})
+    return reply.model_copy(update={"response_metadata": {**reply.response_metadata, EVENT: why}})
 
 
 def _as_chunk(reply: Any) -> Any:

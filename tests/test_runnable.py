@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
@@ -98,6 +99,48 @@ def test_bind_with_config_and_piping(aligned):
     assert list(chain.stream({"q": "big world"}, config())) == ["ada ", "big ", "world"]
     inner = RunnableLambda(lambda text: aligned.invoke(text))
     assert inner.invoke("hi", config("eve")).text == "eve hi"
+
+
+class Watching(BaseCallbackHandler):
+    """Keeps the custom events and what the model's run knew of itself."""
+
+    def __init__(self):
+        self.events = []
+        self.metadata = []
+
+    def on_custom_event(self, name, data, **kwargs):
+        self.events.append((name, data))
+
+    def on_chat_model_start(self, serialized, messages, *, metadata=None, **kwargs):
+        self.metadata.append(metadata["persona_align"])
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
+def test_callbacks_hear_what_shapes_a_reply_and_texts_only_when_asked(aligned, way):
+    def call(**configurable):
+        watching = Watching()
+        asked = {"configurable": {"user_id": "ada", **configurable}, "callbacks": [watching]}
+        if way in ("invoke", "stream"):
+            list(getattr(aligned, way)("hello", asked))
+        elif way == "ainvoke":
+            asyncio.run(aligned.ainvoke("hello", asked))
+        else:
+
+            async def read():
+                return [chunk async for chunk in aligned.astream("hello", asked)]
+
+            asyncio.run(read())
+        return watching
+
+    watching = call()
+    assert watching.events == [("persona_align", {"mode": "test"})]
+    assert watching.metadata == [{"mode": "test"}]
+    assert call(trace_texts=True).events == [("persona_align", {"mode": "test", "texts": ["ada hello"]})]
+
+
+async def test_streamed_events_hold_it_too(aligned):
+    events = [event async for event in aligned.astream_events("hello", config())]
+    assert [e["data"] for e in events if e["event"] == "on_custom_event"] == [{"mode": "test"}]
 
 
 async def test_events_reach_the_model(aligned):

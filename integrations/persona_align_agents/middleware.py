@@ -2,19 +2,23 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import Any, cast
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables.config import ensure_config
 from langgraph.runtime import Runtime
 
 from persona_align.aligner import PersonaAligner
 from persona_align.asked import Asked
 from persona_align.errors import UnsupportedModeError
 from persona_align.flow import AlignedFlow
-from persona_align_agents.tools import persona_tools
+from persona_align.runnable import EVENT, Plan, traced
+from persona_align_agents.tools import erased, persona_tools
 from persona_align_agents.user import thread_of, user_of
 
 __all__ = ["PersonaMiddleware"]
@@ -26,8 +30,11 @@ class PersonaMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     """Aligns an agent's replies with the user named in the run's context.
 
     What the user says is recorded when a run begins and the final reply when it ends, each once for its message id.
-    The user's vector is read once a run. Tool calls are left alone. Give a sub-agent `record=False`: what an agent
-    asks it is no user's own words.
+    The user's vector is read once a run. Tool calls are left alone. After `forget_me` the rest of the run is neither
+    aligned nor recorded. Give a sub-agent `record=False`: what an agent asks it is no user's own words.
+
+    Callbacks and `astream_events` get the custom event "persona_align" before each model call: what was retrieved,
+    injected and steered, as ids, names and strengths; see `AlignedRunnable`.
 
     Args:
         aligner: What is known of users.
@@ -100,48 +107,55 @@ class PersonaMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Condition or steer one model call."""
-        request, why = self._aligned(request)
-        return _explained(handler(request), why)
+        plan = self._plan(request)
+        with suppress(RuntimeError):  # called outside a run, where there is nobody to tell
+            for event in traced(plan, request.messages, ensure_config()):
+                dispatch_custom_event(EVENT, event)
+        return _explained(handler(_planned(request, plan)), plan.why)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """The same, without blocking the event loop."""
-        request, why = await asyncio.to_thread(self._aligned, request)
-        return _explained(await handler(request), why)
+        plan = await asyncio.to_thread(self._plan, request)
+        with suppress(RuntimeError):
+            for event in traced(plan, request.messages, ensure_config()):
+                await adispatch_custom_event(EVENT, event)
+        return _explained(await handler(_planned(request, plan)), plan.why)
 
     def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
-        """Record the final reply."""
-        last = state["messages"][-1]
-        if isinstance(last, AIMessage):
-            self._recorder.finish(user_of(runtime), thread_of(runtime), str(last.text), message_id=last.id)
+        """Record the final reply, unless the user was forgotten meanwhile."""
+        user_id, messages = user_of(runtime), state["messages"]
+        last = messages[-1]
+        self._drop(_run(user_id, thread_of(runtime), messages))
+        if isinstance(last, AIMessage) and not erased(messages):
+            self._recorder.finish(user_id, thread_of(runtime), str(last.text), message_id=last.id)
 
     async def aafter_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """The same, without blocking the event loop."""
         await asyncio.to_thread(self.after_agent, state, runtime)
 
-    def _aligned(self, request: ModelRequest[Any]) -> tuple[ModelRequest[Any], dict[str, Any]]:
+    def _plan(self, request: ModelRequest[Any]) -> Plan:
         user_id, thread_id = user_of(request.runtime), thread_of(request.runtime)
+        messages: list[BaseMessage] = list(request.messages)
+        key = _run(user_id, thread_id, messages)
+        if erased(messages):
+            self._drop(key)
+            return Plan(messages=messages)
         flow = self._flow(request.model)
-        human = [message for message in request.messages if isinstance(message, HumanMessage)]
-        key = (user_id, thread_id, human[-1].id if human else None)
         with self._lock:
             known = key[-1] is not None and key in self._asked
             asked = self._asked.get(key)
         if not known:
-            asked = flow.ask(user_id, thread_id, request.messages)
+            asked = flow.ask(user_id, thread_id, messages)
             with self._lock:
                 self._asked[key] = asked
                 _trim(self._asked)
-        if asked is None:
-            return request, {}
-        plan = flow.plan_for(asked, list(request.messages))
-        return (
-            request.override(
-                messages=cast(list[Any], plan.messages), model_settings={**request.model_settings, **plan.kwargs}
-            ),
-            plan.why,
-        )
+        return Plan(messages=messages) if asked is None else flow.plan_for(asked, messages)
+
+    def _drop(self, key: tuple[str, str | None, str | None]) -> None:
+        with self._lock:
+            self._asked.pop(key, None)
 
     def _flow(self, model: Any) -> AlignedFlow:
         with self._lock:
@@ -154,6 +168,19 @@ class PersonaMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return kept[1]
 
 
+def _run(user_id: str, thread_id: str | None, messages: Sequence[BaseMessage]) -> tuple[str, str | None, str | None]:
+    """What tells one run from another: whose it is, and the question that it answers."""
+    human = [message for message in messages if isinstance(message, HumanMessage)]
+    return user_id, thread_id, human[-1].id if human else None
+
+
+def _planned(request: ModelRequest[Any], plan: Plan) -> ModelRequest[Any]:
+    if not plan.why:
+        return request
+    settings = {**request.model_settings, **plan.kwargs}
+    return request.override(messages=cast(list[Any], plan.messages), model_settings=settings)
+
+
 def _trim(kept: OrderedDict[Any, Any]) -> None:
     while len(kept) > _KEPT_RUNS:
         kept.popitem(last=False)
@@ -162,7 +189,7 @@ def _trim(kept: OrderedDict[Any, Any]) -> None:
 def _explained(response: ModelResponse[Any], why: dict[str, Any]) -> ModelResponse[Any]:
     if why:
         response.result[:] = [
-            message.model_copy(update={"response_metadata": {**message.response_metadata, "persona_align": why}})
+            message.model_copy(update={"response_metadata": {**message.response_metadata, EVENT: why}})
             if isinstance(message, AIMessage)
             else message
             for message in response.result

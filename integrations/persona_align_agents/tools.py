@@ -1,17 +1,18 @@
 """Tools with which an agent may remember, tell and forget, each on the user's own word."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from langchain.tools import ToolRuntime
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 
 from persona_align.aligner import PersonaAligner
 from persona_align.records import Description
 from persona_align_agents.user import thread_of, user_of
 
-__all__ = ["persona_tools"]
+__all__ = ["erased", "persona_tools"]
 
 _CONFIRMATION = "forget me"
 
@@ -50,17 +51,27 @@ def persona_tools(aligner: PersonaAligner) -> list[BaseTool]:
             )
         return json.dumps(known, ensure_ascii=False) if known else "Nothing is known of this user yet."
 
-    @tool
-    def forget_me(runtime: ToolRuntime[Any, Any]) -> str:
+    @tool(response_format="content_and_artifact")
+    def forget_me(runtime: ToolRuntime[Any, Any]) -> tuple[str, dict[str, Any] | None]:
         """Erase everything known of the user. Works only when the user's last message says "forget me"."""
         user_id = user_of(runtime)
         texts = _human_texts(runtime)
         if not texts or _CONFIRMATION not in texts[-1].lower():
-            return f'Nothing was erased. Ask the user to confirm by writing "{_CONFIRMATION}".'
+            return f'Nothing was erased. Ask the user to confirm by writing "{_CONFIRMATION}".', None
         receipt = aligner.forget(user_id)
-        return f"Everything was erased. {receipt}"
+        return f"Everything was erased. {receipt}", receipt.to_json()
 
     return [remember_preference, what_do_you_know_about_me, forget_me]
+
+
+def erased(messages: Sequence[BaseMessage]) -> bool:
+    """Whether the user was forgotten since they last spoke."""
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            return False
+        if isinstance(message, ToolMessage) and message.name == "forget_me" and message.artifact is not None:
+            return True
+    return False
 
 
 def _human_texts(runtime: ToolRuntime[Any, Any]) -> list[str]:

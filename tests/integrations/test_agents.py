@@ -2,13 +2,17 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.tools import ToolRuntime
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolCall
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command
 
 from persona_align import PersonaAligner, Turn
 from persona_align.errors import MissingUserError, UnsupportedModeError
@@ -194,6 +198,113 @@ def test_forgetting_needs_the_users_own_confirmation(aligner):
     assert "Everything was erased" in tool_answer(aligner, "Please forget me.", call("forget_me"))
     assert aligner.preferences("ada")["conciseness"].confidence == 0
     assert SHORT.text not in str(aligner.export("ada"))
+
+
+def test_after_forgetting_the_closing_reply_is_neither_aligned_nor_recorded(aligner):
+    model = scripted(call("forget_me"), AIMessage("Goodbye, you who like short answers."), AIMessage("Hello."))
+    middleware = PersonaMiddleware(aligner, tools=True)
+    agent = create_agent(model, middleware=[middleware], context_schema=Context, checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "t1"}}
+    final = ask(agent, "Please forget me.", config=config)["messages"]
+    assert final[-1].text == "Goodbye, you who like short answers."
+    assert [sum("Concise" in m.text for m in prompt) for prompt in model.seen] == [1, 0]
+    assert aligner.export("ada")["records"] == []
+    assert not middleware._asked
+    ask(agent, "Hi again", config=config)
+    assert texts(aligner) == [("user", "Hi again"), ("assistant", "Hello.")]
+
+
+def rain(city: str) -> str:
+    """The weather of a city."""
+    return f"Rain in {city}."
+
+
+def test_the_vector_is_read_once_a_run(aligner, monkeypatch):
+    read = []
+    preferences = aligner.preferences
+    monkeypatch.setattr(aligner, "preferences", lambda user: read.append(user) or preferences(user))
+    model = scripted(call("rain", city="Rome"), call("rain", city="Oslo"), AIMessage("Umbrella."), AIMessage("Yes."))
+    agent = create_agent(model, tools=[rain], middleware=[PersonaMiddleware(aligner)], context_schema=Context)
+    ask(agent)
+    assert (len(model.seen), read) == (3, ["ada"])
+    ask(agent)
+    assert read == ["ada", "ada"]
+
+
+@pytest.mark.parametrize("resumed", ["sync", "async"])
+def test_an_interrupted_run_is_recorded_once_and_goes_on_aligned(aligner, resumed):
+    model = scripted(call("rain", city="Rome"), AIMessage("Umbrella."))
+    agent = create_agent(
+        model,
+        tools=[rain],
+        middleware=[PersonaMiddleware(aligner), HumanInTheLoopMiddleware(interrupt_on={"rain": True})],
+        context_schema=Context,
+        checkpointer=InMemorySaver(),
+    )
+    config = {"configurable": {"thread_id": "t1"}}
+    waiting = ask(agent, "Rain in Rome?", config=config)
+    assert waiting["__interrupt__"]
+    assert texts(aligner)[1:] == [("user", "Rain in Rome?")]
+    approved = Command(resume={"decisions": [{"type": "approve"}]})
+    if resumed == "sync":
+        final = agent.invoke(approved, context=Context("ada"), config=config)
+    else:
+        final = asyncio.run(agent.ainvoke(approved, context=Context("ada"), config=config))
+    assert final["messages"][-1].text == "Umbrella."
+    assert [sum("Concise" in m.text for m in prompt) for prompt in model.seen] == [1, 1]
+    assert texts(aligner)[1:] == [("user", "Rain in Rome?"), ("assistant", "Umbrella.")]
+
+
+def test_a_sub_agent_serves_the_same_user_and_records_nothing_of_its_own(aligner):
+    inner_model = scripted(AIMessage("It rains."))
+    inner = create_agent(inner_model, middleware=[PersonaMiddleware(aligner, record=False)], context_schema=Context)
+
+    def consult(question: str, runtime: ToolRuntime[Context, Any]) -> str:
+        """Ask the expert."""
+        found = inner.invoke({"messages": [("human", question)]}, context=runtime.context)
+        return found["messages"][-1].text
+
+    model = scripted(call("consult", question="I love weddings, does it rain?"), AIMessage("Yes."))
+    agent = create_agent(model, tools=[consult], middleware=[PersonaMiddleware(aligner)], context_schema=Context)
+    assert ask(agent, "Rain?")["messages"][-1].text == "Yes."
+    assert "Concise" in inner_model.seen[0][-1].text
+    assert texts(aligner)[1:] == [("user", "Rain?"), ("assistant", "Yes.")]
+
+
+@pytest.mark.parametrize("mode", ["values", "updates", "messages", ["updates", "messages"]])
+async def test_every_streaming_mode_records_once(aligner, mode):
+    agent = create_agent(EchoChat(), middleware=[PersonaMiddleware(aligner)], context_schema=Context)
+    asked = {"messages": [("human", "Tell me")]}
+    assert list(agent.stream(asked, context=Context("ada"), stream_mode=mode))
+    assert [event async for event in agent.astream(asked, context=Context("ada"), stream_mode=mode)]
+    assert [role for role, _ in texts(aligner)[1:]] == ["user", "assistant"] * 2
+
+
+async def test_a_model_failure_in_a_stream_leaves_no_reply(aligner):
+    model = EchoChat(fail=RuntimeError("gone"))
+    middleware = PersonaMiddleware(aligner)
+    agent = create_agent(model, middleware=[middleware], context_schema=Context)
+    asked = {"messages": [("human", "Tell me")]}
+    with pytest.raises(RuntimeError, match="gone"):
+        [event async for event in agent.astream(asked, context=Context("ada"), stream_mode="messages")]
+    assert texts(aligner)[1:] == [("user", "Tell me")]
+
+
+async def test_events_tell_what_shaped_each_model_call_by_name(aligner):
+    agent = create_agent(EchoChat(), middleware=[PersonaMiddleware(aligner)], context_schema=Context)
+    asked = {"messages": [("human", "Tell me")]}
+
+    async def events(**configurable):
+        streamed = agent.astream_events(
+            asked, context=Context("ada"), config={"configurable": configurable}, version="v2"
+        )
+        return [e["data"] async for e in streamed if e["event"] == "on_custom_event" and e["name"] == "persona_align"]
+
+    (told,) = await events()
+    assert (told["mode"], told["dimensions"]["conciseness"] > 0) == ("pba", True)
+    assert "texts" not in told
+    (told,) = await events(trace_texts=True)
+    assert any("Concise communication style" in text for text in told["texts"])
 
 
 def test_a_node_in_a_plain_graph(aligner):
