@@ -18,6 +18,7 @@ from persona_align.commands.ingest import ingest
 from persona_align.commands.person import export, forget, restore
 from persona_align.commands.reembed import reembed
 from persona_align.commands.scrub import scrub
+from persona_align.commands.serve import serve
 from persona_align.commands.show import explain, show
 from persona_align.errors import PersonaAlignError
 
@@ -47,7 +48,7 @@ app = typer.Typer(
 )
 
 _PANELS = {
-    "Begin": (demo, ingest, chat),
+    "Begin": (demo, ingest, chat, serve),
     "See and correct": (show, explain, dimensions, correct, release),
     "Rights of the person": (forget, export, restore),
     "Operate": (doctor, reembed, scrub, backfill),

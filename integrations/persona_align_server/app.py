@@ -50,6 +50,7 @@ def create_app(
     keys: Keys | None = None,
     model_name: str | None = None,
     max_body: int = 2_000_000,
+    timeout: float | None = 120.0,
     **settings: Any,
 ) -> FastAPI:
     """An OpenAI-compatible application around a model.
@@ -61,6 +62,7 @@ def create_app(
         keys: API keys; None lets anyone act for anyone, for use on one's own machine.
         model_name: What `/v1/models` names; by default the model's own name.
         max_body: The largest request body, in bytes.
+        timeout: Seconds without a word of the model until a request fails; None waits for ever.
         settings: basis, strength, k, max_prompt_tokens, template, candidates and seed of `PersonaAligner.wrap`.
 
     Example:
@@ -71,12 +73,12 @@ def create_app(
         'persona-align'
     """
     problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": Problem} for status in (400, 401, 403, 404, 413, 422, 502, 503)
+        status: {"model": Problem} for status in (400, 401, 403, 404, 413, 422, 502, 503, 504)
     }
     app = FastAPI(title="persona-align", version=__version__, responses=problems)
     app.state.aligner = aligner
     app.state.keys = keys
-    app.state.service = chat.Service(aligner, model, mode, model_name, settings)
+    app.state.service = chat.Service(aligner, model, mode, model_name, timeout, settings)
     app.add_middleware(BodyLimit, most=max_body)
     app.include_router(chat.router)
     app.include_router(people.router)

@@ -5,12 +5,13 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
 
@@ -32,12 +33,19 @@ class Service:
     """The aligned model, in every mode that was asked for."""
 
     def __init__(
-        self, aligner: PersonaAligner, model: Any, mode: str, model_name: str | None, settings: dict[str, Any]
+        self,
+        aligner: PersonaAligner,
+        model: Any,
+        mode: str,
+        model_name: str | None,
+        timeout: float | None,
+        settings: dict[str, Any],
     ) -> None:
         self.aligner = aligner
         self.model = model
         self.mode = mode
         self.name = model_name or str(getattr(model, "model_name", "") or type(model).__name__)
+        self.timeout = timeout
         self._settings = settings
         self._aligned: dict[tuple[str, bool], AlignedRunnable] = {}
         self._lock = Lock()
@@ -58,7 +66,7 @@ def models(request: Request, acting: Acting) -> ModelList:  # noqa: ARG001
 
 
 @router.post("/chat/completions", response_model=None)
-async def completions(request: Request, asked: ChatRequest, acting: Acting) -> JSONResponse | StreamingResponse:
+async def completions(request: Request, asked: ChatRequest, acting: Acting) -> Response:
     """A reply, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
     user_id = acting.acting_for(asked.user)
@@ -68,17 +76,27 @@ async def completions(request: Request, asked: ChatRequest, acting: Acting) -> J
     keywords = _keywords(asked)
     try:
         if asked.stream:
-            events = _events(aligned, messages, config, keywords, service.name, asked)
+            events = _events(aligned, messages, config, keywords, service, asked)
             first = await anext(events)  # an error before the first token is a status, not a broken stream
             return StreamingResponse(_joined(first, events), media_type="text/event-stream")
-        reply = await _until_gone(request, aligned.ainvoke(messages, config, **keywords))
+        async with asyncio.timeout(service.timeout):
+            reply = await _until_gone(request, aligned.ainvoke(messages, config, **keywords))
     except PersonaAlignError:
         raise
-    except Exception:
+    except Exception as error:
         logger.exception("the model failed")
-        told = {"message": "The model failed to answer. Try again later.", "type": "model_error", "code": 502}
-        return JSONResponse({"error": told}, status_code=502)
+        told = _told(error)
+        return JSONResponse({"error": told}, status_code=told["code"])
+    if reply is None:
+        return Response(status_code=499)  # nobody reads it
     return JSONResponse(_completion(reply, service.name))
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    """What a client is told of a failure of the model: nothing of its inside."""
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:  # httpx and openai have types of their own
+        return {"message": "The model did not answer in time. Try again later.", "type": "model_timeout", "code": 504}
+    return {"message": "The model failed to answer. Try again later.", "type": "model_error", "code": 502}
 
 
 def _messages(asked: ChatRequest) -> list[BaseMessage]:
@@ -101,13 +119,16 @@ def _keywords(asked: ChatRequest) -> dict[str, Any]:
 
 
 async def _until_gone(request: Request, answering: Any) -> Any:
-    """The reply, unless the client leaves first: then the generation stops."""
+    """The reply; None where the client leaves first, and then the generation stops."""
     task = asyncio.ensure_future(answering)
-    while not task.done():
-        await asyncio.wait({task}, timeout=0.5)
-        if not task.done() and await request.is_disconnected():
-            task.cancel()
-    return await task
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=0.5)
+            if not task.done() and await request.is_disconnected():
+                return None
+        return await task
+    finally:
+        task.cancel()  # also where the time was up
 
 
 async def _events(
@@ -115,30 +136,31 @@ async def _events(
     messages: list[BaseMessage],
     config: Any,
     keywords: dict[str, Any],
-    name: str,
+    service: Service,
     asked: ChatRequest,
-) -> AsyncIterator[str]:
-    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
+) -> AsyncGenerator[str]:
+    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": service.name}
     head["object"] = "chat.completion.chunk"
     usage: dict[str, int] | None = None
     finish = "stop"
     role: dict[str, str] = {"role": "assistant"}
     try:
-        async for chunk in aligned.astream(messages, config, **keywords):
-            if isinstance(chunk, AIMessage):
-                usage = _usage(chunk) or usage
-                finish = chunk.response_metadata.get("finish_reason") or finish
-            text = str(chunk.text) if isinstance(chunk, BaseMessage) else str(chunk)
-            persona = {} if not isinstance(chunk, AIMessage) else _persona(chunk)
-            if text or role or persona:
-                choice = {"index": 0, "delta": {**role, "content": text}, "finish_reason": None}
-                yield _event({**head, "choices": [choice], **persona})
-                role = {}
-    except Exception:
+        async with aclosing(_in_time(aligned.astream(messages, config, **keywords), service.timeout)) as chunks:
+            async for chunk in chunks:
+                if isinstance(chunk, AIMessage):
+                    usage = _usage(chunk) or usage
+                    finish = chunk.response_metadata.get("finish_reason") or finish
+                text = str(chunk.text) if isinstance(chunk, BaseMessage) else str(chunk)
+                persona = {} if not isinstance(chunk, AIMessage) else _persona(chunk)
+                if text or role or persona:
+                    choice = {"index": 0, "delta": {**role, "content": text}, "finish_reason": None}
+                    yield _event({**head, "choices": [choice], **persona})
+                    role = {}
+    except Exception as error:
         if role:
             raise
         logger.exception("the model failed in mid-stream")
-        yield _event({"error": {"message": "The model failed to finish.", "type": "model_error", "code": 502}})
+        yield _event({"error": _told(error)})
         return
     yield _event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     if asked.stream_options is not None and asked.stream_options.include_usage:
@@ -146,10 +168,23 @@ async def _events(
     yield "data: [DONE]\n\n"
 
 
-async def _joined(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
-    yield first
-    async for event in rest:
-        yield event
+async def _in_time(chunks: Any, timeout: float | None) -> AsyncGenerator[Any]:
+    """Chunks, each of which comes within a time; left early, the generation behind them ends at once."""
+    async with aclosing(chunks):
+        while True:
+            async with asyncio.timeout(timeout):
+                try:
+                    chunk = await anext(chunks)
+                except StopAsyncIteration:
+                    return
+            yield chunk
+
+
+async def _joined(first: str, rest: AsyncGenerator[str]) -> AsyncIterator[str]:
+    async with aclosing(rest):
+        yield first
+        async for event in rest:
+            yield event
 
 
 def _event(data: dict[str, Any]) -> str:

@@ -44,10 +44,24 @@ class Keys:
             require_user(user_id)
         self._users = dict(users)
 
+    def __len__(self) -> int:
+        return len(self._users)
+
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
-        """Keys from a JSON object of key to user."""
-        return cls(json.loads(Path(path).read_text(encoding="utf-8")))
+        """Keys from a JSON object of key to user.
+
+        Raises:
+            PersonaAlignError: The file cannot be read, or holds something else.
+        """
+        remedy = 'It holds one JSON object of key to user, {"key-of-ada": "ada", "key-of-my-app": "*"}.'
+        try:
+            users = json.loads(Path(path).read_text(encoding="utf-8"))
+            if not isinstance(users, dict) or not users or not all(isinstance(user, str) for user in users.values()):
+                raise PersonaAlignError(f"{path} names no keys.", remedy)
+            return cls(users)
+        except (OSError, ValueError) as error:
+            raise PersonaAlignError(f"The keys in {path} cannot be read: {error}.", remedy) from error
 
     def user(self, key: str) -> str:
         """The user of a key, compared in constant time.

@@ -154,6 +154,7 @@ async function erase() {
   await load();
 }
 
+$("user").value = new URLSearchParams(location.search).get("user") || $("user").value;
 $("who").addEventListener("submit", (event) => {
   event.preventDefault();
   $("receipt").hidden = true;

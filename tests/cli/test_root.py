@@ -13,8 +13,8 @@ from persona_align.commands.options import FormatName
 from persona_align.formats import FORMATS
 
 COMMANDS = [
-    ("demo",), ("ingest",), ("chat",), ("show",), ("explain",), ("dimensions",), ("correct",), ("release",),
-    ("forget",), ("export",), ("restore",), ("doctor",), ("reembed",), ("scrub",), ("backfill",), ("eval",),
+    ("demo",), ("ingest",), ("chat",), ("serve",), ("show",), ("explain",), ("dimensions",), ("correct",),
+    ("release",), ("forget",), ("export",), ("restore",), ("doctor",), ("reembed",), ("scrub",), ("backfill",), ("eval",),
     ("eval", "psoups"), ("eval", "prefeval"),
     ("eval", "papi"), ("eval", "papi-chat"), ("eval", "alignx"),
 ]  # fmt: skip

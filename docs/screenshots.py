@@ -1,0 +1,63 @@
+"""The pictures of the server's page, light and dark: `python docs/screenshots.py` (needs chromium: `make browser`)."""
+
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def main() -> None:
+    """Serve the bundled model and its two sample people, ask one question, take the pictures."""
+    sys.path[:0] = [str(IMAGES.parent.parent / "integrations")]
+    from persona_align import ChatTransformers, PersonaAligner, demo
+    from persona_align.records import parse_record
+    from persona_align_server import create_app
+    from persona_align_server.serve import server
+
+    model, tokenizer = demo.load()
+    with PersonaAligner.open() as aligner:
+        for user, history in demo.sample_histories().items():
+            kinds = ("turn" if "role" in entry else "comparison" for entry in history.entries)
+            records = (
+                parse_record({"kind": kind, **entry}) for kind, entry in zip(kinds, history.entries, strict=True)
+            )
+            aligner.record(user, *records)
+        app = create_app(aligner, ChatTransformers(model=model, tokenizer=tokenizer, max_tokens=90))
+        running = server(app, port=0, log_level="warning")
+        thread = threading.Thread(target=running.run, daemon=True)
+        thread.start()
+        while not running.started:
+            time.sleep(0.05)
+        try:
+            shoot(f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}/?user=ada")
+        finally:
+            running.should_exit = True
+            thread.join(30)
+
+
+def shoot(url: str) -> None:
+    """The page after one question, with the evidence of the strongest preference open."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1180, "height": 860})
+        page.set_default_timeout(600_000)
+        page.goto(url)
+        page.locator("#readings li").first.wait_for()
+        page.press("#question", "Enter")
+        page.locator("#why:not(:empty)").wait_for()
+        page.locator("#readings summary").first.click()
+        page.locator(".evidence li").first.wait_for()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=IMAGES / f"page-{scheme}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
