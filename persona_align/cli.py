@@ -1,6 +1,7 @@
 """`persona-align`: the command line. Commands live in `persona_align.commands`."""
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -47,7 +48,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_PANELS = {
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Begin": (demo, ingest, chat, serve),
     "See and correct": (show, explain, dimensions, correct, release),
     "Rights of the person": (forget, export, restore),

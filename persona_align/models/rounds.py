@@ -86,7 +86,8 @@ def _pad(rows: Sequence[Row], pad: int, device: torch.device) -> tuple[torch.Ten
 def _configuration(model: Any, rows: Sequence[Row]) -> Any:
     """The model's own settings, except for everything that each row decides for itself."""
     blank: Any = GenerationConfig
-    config: Any = copy.deepcopy(model.generation_config) if model.generation_config is not None else blank()
+    # A shallow copy will do: nothing in it is changed in place, and generate copies it whole.
+    config: Any = copy.copy(model.generation_config) if model.generation_config is not None else blank()
     ends = sorted(frozenset().union(*(row.ends for row in rows)))
     pad = config.pad_token_id if config.pad_token_id is not None else (ends[0] if ends else 0)
     config.update(
