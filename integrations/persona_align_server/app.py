@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
 
 from persona_align import __version__
 from persona_align.aligner import PersonaAligner
@@ -84,6 +85,7 @@ def create_app(
     app.include_router(people.router)
     app.add_exception_handler(PersonaAlignError, _told)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _refused)
     app.get("/health", tags=["server"])(_health)
     app.get("/", include_in_schema=False)(_page)
     for name, kind in (("page.js", "text/javascript"), ("page.css", "text/css")):
@@ -121,6 +123,11 @@ async def _malformed(_: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     where = ".".join(str(step) for step in first["loc"])
     return problem(422, f"{where}: {first['msg']}", "invalid_request_error")
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # of the framework: no such path or method, a body that is no text
+    return problem(error.status_code, str(error.detail), "invalid_request_error")
 
 
 def problem(status: int, message: str, kind: str) -> JSONResponse:

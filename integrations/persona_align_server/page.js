@@ -47,7 +47,7 @@ function line(reading, open) {
   item.querySelector(".number").textContent =
     `${reading.value >= 0 ? "+" : "−"}${Math.abs(reading.value).toFixed(2)} · ${reading.locked ? "set" : `${Math.round(reading.confidence * 100)}%`}`;
   item.querySelector(".number").title = reading.locked ? "set by hand" : `confidence ${reading.confidence.toFixed(2)}`;
-  fill.classList.toggle("low", reading.value < 0);
+  fill.classList.toggle("negative", reading.value < 0);
   fill.style.width = `${width}%`;
   fill.style.left = `${reading.value < 0 ? 50 - width : 50}%`;
   item.querySelector(".low").textContent = reading.low;

@@ -75,6 +75,9 @@ def test_evidence_correction_and_the_next_reply(page):
     page.keyboard.press("Home")
     page.locator("button.lock").first.click()
     page.locator(".pole", has_text=re.compile("^Detailed")).first.wait_for()
+    assert page.text_content(".set .low") == "Detailed communication style"
+    assert page.text_content(".set .high") == "Concise communication style"
+    assert page.text_content(".fill.negative") == ""
     page.fill("#question", "And now?")
     page.press("#question", "Enter")
     page.locator("#why:not(:empty)").wait_for()

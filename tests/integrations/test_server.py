@@ -156,6 +156,17 @@ def test_bad_bodies_get_a_clear_error(address, body, status):
         assert answer.json()["error"]["message"]
 
 
+def test_what_the_framework_refuses_is_told_in_the_same_form(address):
+    with http(address) as opened:
+        for answer in (
+            opened.post("/v1/chat/completions", content=b"\xff\xfe", headers={"Content-Type": "application/json"}),
+            opened.get("/v1/chat/completions"),
+            opened.get("/no/such/path"),
+        ):
+            assert answer.status_code in (400, 404, 405)
+            assert answer.json()["error"]["message"]
+
+
 def test_a_body_without_a_length_is_limited_too(address):
     with http(address) as opened:
         answer = opened.post("/v1/chat/completions", content=(b"x" * 1000 for _ in range(100)))
