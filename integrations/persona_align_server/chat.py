@@ -65,7 +65,12 @@ def models(request: Request, acting: Acting) -> ModelList:  # noqa: ARG001
     return ModelList(data=[ModelEntry(id=request.app.state.service.name)])
 
 
-@router.post("/chat/completions", response_model=None)
+_OK: dict[int | str, dict[str, Any]] = {
+    200: {"description": "One JSON object, or with `stream` a stream of events.", "content": {"text/event-stream": {}}}
+}
+
+
+@router.post("/chat/completions", response_model=None, responses=_OK)
 async def completions(request: Request, asked: ChatRequest, acting: Acting) -> Response:
     """A reply, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
