@@ -136,6 +136,28 @@ ROWS = [
         "≤ 1.03 ×",
     ),
     Row(
+        "Perplexity at the default strength over unsteered: the worst of all combinations of 1 to 16 preferences",
+        "steering_combinations",
+        lambda r: f"{r['worst_at_the_default']:.2f}",
+        "≤ 1.5",
+    ),
+    Row(
+        "The middleware's time for each model call beyond encoding, p50 / p95; the longest stall of the event loop",
+        "places_agents",
+        lambda r: (
+            f"{r['model_call']['pba']['beyond_encoding']['p50_ms']:.1f} / "
+            f"{r['model_call']['pba']['beyond_encoding']['p95_ms']:.1f} ms; "
+            f"{r['event_loop']['streaming']['most_ms']:.0f} ms"
+        ),
+        "≤ 30 ms; < 20 ms",
+    ),
+    Row(
+        "The server with 16 users on the bundled model: tokens a second, personal over plain; the page is there after",
+        "places_server",
+        lambda r: f"{r['throughput']['personal_to_plain']['tokens']:.2f}; {r['page'].get('median_ms', '?')} ms",
+        "≥ 0.9; < 1 s",
+    ),
+    Row(
         "Offsets of 1,000 users at Llama-3-8B geometry",
         "steering_memory",
         lambda r: f"{r['dense, float16']['held_mb']:.0f} MB; 24 heads each: {r['24 heads']['held_mb']:.0f} MB",

@@ -194,7 +194,9 @@ class SteeringBasis:
 
         _check_model(self.fingerprint, hf_model)
         steered = SteeredModel.of(hf_model)
-        found = calibrate(steered, tokenizer, self.poles, self.values, seed=seed, effort=effort, progress=progress)
+        found = calibrate(
+            steered, tokenizer, self.poles, self.values, seed=seed, effort=effort, progress=watched(progress)
+        )
         before = self.fitted.get("factors", [1.0] * len(self.poles))
         factors = [round(old * new, 4) for old, new in zip(before, found.factors, strict=True)]
         return SteeringBasis(

@@ -14,8 +14,8 @@ from persona_align.formats import FORMATS
 
 COMMANDS = [
     ("demo",), ("ingest",), ("chat",), ("serve",), ("show",), ("explain",), ("dimensions",), ("correct",),
-    ("release",), ("forget",), ("export",), ("restore",), ("doctor",), ("reembed",), ("scrub",), ("backfill",), ("eval",),
-    ("eval", "psoups"), ("eval", "prefeval"),
+    ("release",), ("forget",), ("export",), ("restore",), ("doctor",), ("reembed",), ("scrub",), ("backfill",),
+    ("eval",), ("eval", "psoups"), ("eval", "prefeval"),
     ("eval", "papi"), ("eval", "papi-chat"), ("eval", "alignx"),
 ]  # fmt: skip
 
