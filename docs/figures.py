@@ -128,13 +128,13 @@ def vector(theme: Theme) -> Figure:  # noqa: ARG001
 
 def fluency(theme: Theme) -> Figure | None:
     """Strength against fluency: combinations that the basis was not calibrated on."""
-    result = _measured("steering_combinations")
+    result = _measured("steering_combinations").get("results")
     if not result:
         return None
     figure = Figure(figsize=(8.0, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    shown = [size for size in ("1", "2", "4", "8", "16") if size in result["preferences"]]
-    for size, colour, marker in zip(shown, theme.lines, "os^Dv", strict=False):
+    shown = [size for size in ("1", "4", "16") if size in result["preferences"]]
+    for size, colour, marker in zip(shown, theme.lines, "os^", strict=False):
         points = {0.0: {"worst": 1.0, "changed": 0.0}}
         points |= {float(strength): point for strength, point in result["preferences"][size].items()}
         label = "one preference" if size == "1" else f"{size} together"
