@@ -106,7 +106,7 @@ def test_a_model_that_stalls_is_a_504(aligner, user, words, stream):
 
 
 def test_a_model_that_stalls_in_mid_stream_says_so_in_the_stream(aligner, user):
-    with served(create_app(aligner, Stalling(), timeout=0.3)) as url:
+    with served(create_app(aligner, Stalling(), timeout=5)) as url:
         answer = httpx.post(f"{url}/v1/chat/completions", json=body(user, stream=True), timeout=60)
     events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
     assert events[0]["choices"][0]["delta"]["content"] == "Once "
