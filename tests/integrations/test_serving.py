@@ -22,6 +22,7 @@ LONG = 1900
 @pytest.fixture(scope="module")
 def aligner(encoder):
     with PersonaAligner.open(encoder=encoder) as opened:
+        opened.wrap(EchoChat()).invoke("Tell me a story.", {"configurable": {"user_id": "first"}})  # what is loaded once, is now
         yield opened
 
 
