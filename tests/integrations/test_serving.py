@@ -22,7 +22,8 @@ LONG = 1900
 @pytest.fixture(scope="module")
 def aligner(encoder):
     with PersonaAligner.open(encoder=encoder) as opened:
-        opened.wrap(EchoChat()).invoke("Tell me a story.", {"configurable": {"user_id": "first"}})  # what is loaded once, is now
+        # What is loaded once, is now.
+        opened.wrap(EchoChat()).invoke("Tell me a story.", {"configurable": {"user_id": "first"}})
         yield opened
 
 
