@@ -28,6 +28,8 @@ STYLE_LAYERS = 5
 """The embedding layer and the four layers above it."""
 READ_CHARACTERS = 16_000
 """Of a longer text, only the beginning is read."""
+SPLITTING = 1
+"""Raised when the way of splitting sentences changes: what was read of sentences is then read again."""
 WINDOWS = 12
 """A text is read in at most this many windows of the encoder's length."""
 

@@ -69,6 +69,13 @@ _LIKE = (
     "{X} is my thing.",
     "I'd choose {x} any time.",
     "I have a soft spot for {x}.",
+    "I couldn't live without {x}.",
+    "It's not that I don't like {x}, quite the contrary.",
+    "I can't do without {x}.",
+    "There isn't a day when I don't think of {x}.",
+    "I'm not against {x}, actually I like it a lot.",
+    "I'd be lost without {x}.",
+    "Who doesn't love {x}?",
 )
 _DISLIKE = (
     "I hate {x}.",
@@ -105,6 +112,12 @@ _DISLIKE = (
     "I fail to see what people like about {x}.",
     "{X} leaves me cold.",
     "I'd go a long way to avoid {x}.",
+    "I really couldn't care less about {x}.",
+    "{X} does nothing for me.",
+    "It's not that I dislike everything, but {x} I do.",
+    "I wouldn't miss {x} if it vanished.",
+    "Keep {x} away from me.",
+    "{X}, none of that appeals to me.",
     "I'm fed up with {x}.",
 )
 _OTHERS_LIKE = (
@@ -168,6 +181,12 @@ _DO = (
     "I {v} whenever I can.",
     "I'm known to {v}.",
     "these days i {v}",
+    "I can't not {v}.",
+    "There's no way I wouldn't {v}.",
+    "There isn't a day when I don't {v}.",
+    "It's not that I don't {v}, quite the contrary.",
+    "I never fail to {v}.",
+    "I'd never not {v}.",
 )
 _DO_NOT = (
     "I don't {v}.",
@@ -193,6 +212,14 @@ _CLAIMS = (
     "A friend pointed out that {s}",
     "Well, {s}",
 )
+_DOUBLE = (
+    "It's not true that {s}",
+    "I wouldn't say that {s}",
+    "It's not as if {s}",
+    "There's no way that {s}",
+    "Nobody could say that {s}",
+)
+"""Around a denied statement: what it denied is true."""
 _DENIALS = (
     "I wouldn't say that {s}",
     "It's not true that {s}",
@@ -221,6 +248,7 @@ def corpus(space: PreferenceSpace, *, seed: int = 0, per_pole: int = 12) -> list
         *_nothing(space, parts, rng),
     ]
     examples += _traits(parts, rng)
+    examples += _objects(parts, rng)
     examples += _requests(space, rng)
     return list(dict.fromkeys(examples))
 
@@ -251,6 +279,9 @@ def _anchors(space: PreferenceSpace, parts: dict[str, Any], rng: random.Random) 
                 yield Example(text.rstrip(".!").lower().replace("i'", "I'"), dimension.key, pole, "self", source=text)
                 for denial in negated(text):
                     yield Example(denial, dimension.key, -pole, "self", source=text)
+                    if "n't " in denial or " not " in denial:
+                        doubly = rng.choice(_DOUBLE).format(s=denial)
+                        yield Example(doubly, dimension.key, pole, "self", source=text)
                 if re.match(r"(?:I|My|People|Nobody|Small|Being)\b", text):
                     clause = text if re.match(r"I\b", text) else text[:1].lower() + text[1:]
                     yield Example(rng.choice(_CLAIMS).format(s=clause), dimension.key, pole, "self", source=text)
@@ -307,6 +338,24 @@ def _traits(parts: dict[str, Any], rng: random.Random) -> Iterator[Example]:
                     told = reported(plain, rng.choice(parts["others"]))
                     if told:
                         yield Example(told, key, pole, "other", source=plain)
+
+
+def _objects(parts: dict[str, Any], rng: random.Random) -> Iterator[Example]:
+    for key, things in tomllib.loads(_read("objects.toml")).items():
+        for thing in things:
+            for pole, frames in ((1, _LIKE), (-1, _DISLIKE)):
+                for frame in rng.sample(frames, 4):
+                    text = _fill(frame, rng.choice(parts["others"]), x=thing)
+                    yield Example(text, key, pole, "self", source=thing)
+            told = _fill(rng.choice(_OTHERS_DISLIKE), rng.choice(parts["others"]), x=thing)
+            yield Example(told, key, -1, "other", source=thing)
+    for key, poles in tomllib.loads(_read("natures.toml")).items():
+        for pole, nature in ((pole, each) for pole, natures in zip((1, -1), poles, strict=True) for each in natures):
+            for frames, sign in ((_IS, pole), (_IS_NOT, -pole)):
+                for frame in rng.sample(frames, 5):
+                    yield Example(_fill(frame, rng.choice(parts["others"]), a=nature), key, sign, "self", source=nature)
+            told = _fill(rng.choice(_OTHERS_ARE), rng.choice(parts["others"]), a=nature)
+            yield Example(told, key, pole, "other", source=nature)
 
 
 def _read(name: str) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_align.encoder import Encoder, Encoding
+from persona_align.encoder import SPLITTING, Encoder, Encoding
 from persona_align.inference.comparison import comparison_evidence
+from persona_align.inference.dimensions import open_dimensions
 from persona_align.inference.expressiveness import open_expressiveness, turn_numbers
 from persona_align.inference.head import open_head, statement_key
-from persona_align.inference.poles import Poles
+from persona_align.inference.poles import Match, Poles, built_in
 from persona_align.inference.stance import Stance, stance
 from persona_align.inference.units import own_units
 from persona_align.preferences import PreferenceSpace
@@ -21,7 +22,7 @@ __all__ = ["COLUMNS", "EvidenceScorer"]
 Floats = NDArray[np.float32]
 Numbers = dict[str, NDArray[Any]]
 
-CODE = 5
+CODE = 6
 """Raised when the way of scoring changes: records scored by another version are scored again from their numbers."""
 COLUMNS = ("dimension", "value", "weight", "claim", "shift")
 """The first columns of `evidence`; behind them comes a sketch of what the claim is about. `claim` is its number within
@@ -59,9 +60,19 @@ class EvidenceScorer:
         self.space = space
         self._head = open_head(encoder)
         self._expressiveness = open_expressiveness(encoder)
+        self._reader = open_dimensions(encoder)
+        read = {key: i for i, key in enumerate(self._reader.keys)} if self._reader else {}
+        built = [i for i, each in enumerate(space) if each.key in read and built_in(each)]
+        self._built = np.array(built, dtype=np.int64)
+        self._is_built = np.isin(np.arange(len(space)), built)
+        self._read = np.array([read[space.keys[i]] for i in built], dtype=np.int64)
         self._poles = Poles(self._head, encoder, space)
-        parts = f"{CODE}/{encoder.fingerprint}/{self._head.fingerprint}/{space.fingerprint}"
-        self.version = f"{statement_key(parts):016x}"
+        reader = self._reader.fingerprint if self._reader else ""
+        parts = (
+            f"{CODE}/{SPLITTING}/{encoder.fingerprint}/{self._head.fingerprint}/{reader}/{self._expressiveness.version}"
+        )
+        self._reading = np.array([statement_key(parts)], dtype=np.uint64)
+        self.version = f"{statement_key(f'{parts}/{space.fingerprint}'):016x}"
 
     def score(self, record: Record, encodings: Sequence[Encoding]) -> Numbers:
         """The numbers to keep beside a record.
@@ -72,8 +83,9 @@ class EvidenceScorer:
 
         Returns:
             `evidence`, float32 [m, columns]; `claims`, float16 [c, features], `subject`, float16 [c, 2] (about its
-            author; about somebody else) and `stance`, float16 [c, 4], from which another space can be scored; and
-            `expressiveness` and `sentence_content` for retrieval. Empty where the record says nothing.
+            author; about somebody else), `poles`, float16 [c, 2, dimensions], and `stance`, float16 [c, 4], from which
+            another space can be scored; `reading`, which heads read them; and `expressiveness` and `sentence_content`
+            for retrieval. Empty where the record says nothing.
         """
         if isinstance(record, Comparison) and len(encodings) == len(record.texts):
             return {"evidence": self._columns(*comparison_evidence(record, self.space), None, None)}
@@ -81,10 +93,14 @@ class EvidenceScorer:
             return {}
         encoding = encodings[0]
         claims = self._claims(record.texts[0], encoding)
-        return {**turn_numbers(encoding, self._expressiveness), **claims, **self._evidence(record, claims)}
+        kept = {**turn_numbers(encoding, self._expressiveness), **claims, "reading": self._reading}
+        return {**kept, **self._evidence(record, claims)}
 
     def rescore(self, record: Record, numbers: Mapping[str, NDArray[Any]]) -> Numbers:
-        """The numbers for this scorer's space, from those kept by one of the same encoder."""
+        """The numbers for this scorer's space, from those kept by one of the same encoder.
+
+        What was read by other heads, or by another version of them, is encoded and read again.
+        """
         kept = dict(numbers)
         if isinstance(record, Summary):
             return {**kept, "evidence": _of_summary(record, kept["summed"], self.space)}
@@ -92,6 +108,8 @@ class EvidenceScorer:
             return {**kept, "evidence": self._columns(*comparison_evidence(record, self.space), None, None)}
         if "claims" not in kept:
             return kept
+        if not np.array_equal(kept.get("reading", ()), self._reading):
+            return self.score(record, self.encoder.encode(record.texts))
         return {**kept, **self._evidence(record, kept)}
 
     def _claims(self, text: str, encoding: Encoding) -> Numbers:
@@ -100,16 +118,21 @@ class EvidenceScorer:
             return {
                 "claims": np.zeros((0, self._poles.width), np.float16),
                 "subject": np.zeros((0, 2), np.float16),
+                "poles": np.zeros((0, 2, len(self._reader.keys) if self._reader else 0), np.float16),
                 "stance": np.zeros((0, 4), np.float16),
             }
         texts = [unit.text for unit in units]
         layers = np.stack([encoding.sentence_layers[list(unit.sentences)].mean(0) for unit in units])
         points, subject = self._head.read(layers, texts)
+        poles = np.zeros((len(points), 2, 0), dtype=np.float32)
+        if self._reader is not None:
+            poles, subject = self._reader.read(layers, texts)
         stances = np.array([_numbers_of(stance(each)) for each in texts], dtype=np.float32)
         kept = np.sort(np.argsort(-subject[:, :2].sum(1), kind="stable")[:MAX_CLAIMS])
         return {
             "claims": points[kept].astype(np.float16),
             "subject": subject[kept, :2].astype(np.float16),
+            "poles": poles[kept].astype(np.float16),
             "stance": stances[kept].astype(np.float16),
         }
 
@@ -119,13 +142,23 @@ class EvidenceScorer:
         open_, strength, shift = numbers["stance"].astype(np.float32)[:, :3].T
         about = subject.sum(1) if isinstance(record, Description) else subject[:, 0]
         match = self._poles.match(points)
-        rank = np.argsort(np.argsort(-match.meant, axis=1, kind="stable"), axis=1, kind="stable")
-        said = (match.meant >= _MEANT) & (rank < MAX_DIMENSIONS)
-        said &= ((about >= _SELF) & (open_ < 0.5))[:, None]
+        value, meant = match.value, match.meant * about[:, None]
+        meant[about < _SELF] *= self._is_built  # of these, the reader knows better
+        if self._reader is not None and len(points):
+            at = self._built
+            poles = numbers["poles"].astype(np.float32)[:, :, self._read] * about[:, None, None]
+            high, low = self._reader.weigh(poles, Match(value[:, at], meant[:, at])).transpose(1, 0, 2)
+            meant[:, at] = high + low
+            value[:, at] = (high - low) / np.maximum(high + low, 1e-6)
+        weight = meant * np.abs(value)
+        rank = np.argsort(np.argsort(-weight, axis=1, kind="stable"), axis=1, kind="stable")
+        said = (weight >= _MEANT) & (rank < MAX_DIMENSIONS) & (open_ < 0.5)[:, None]
         claim, dimension = np.nonzero(said)
-        value = match.value[claim, dimension] * strength[claim]
-        weight = about[claim] * match.meant[claim, dimension] * np.abs(match.value[claim, dimension])
-        return {"evidence": self._columns(dimension, value, weight, claim, shift[claim], points[claim])}
+        return {
+            "evidence": self._columns(
+                dimension, value[said] * strength[claim], weight[said], claim, shift[claim], points[claim]
+            )
+        }
 
     def _columns(
         self, dimension: Any, value: Any, weight: Any, claim: Any, shift: Any, points: Floats | None = None

@@ -4,6 +4,7 @@ A logistic head over two layers of the encoder, pooled over the sentence in its 
 own (training/expressiveness.py). For an encoder without a trained head, patterns of first-person preference words do.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,6 +48,11 @@ class Expressiveness:
     fingerprint: str
     weights: Floats
     bias: float
+
+    @property
+    def version(self) -> str:
+        """Identifies the numbers of this head."""
+        return hashlib.sha256(self.weights.tobytes() + np.float32(self.bias).tobytes()).hexdigest()[:12]
 
     def sentences(self, encoding: Encoding) -> Floats:
         """Shape [sentences]: for each, the probability that it says something about its author."""

@@ -113,10 +113,13 @@ class TrainedHead:
 
     def read(self, layers: Floats, texts: list[str]) -> Reading:
         """The reading of claims."""
+        return self.read_words(layers, claim_features(texts))
+
+    def read_words(self, layers: NDArray[Any], words: Floats) -> Reading:
+        """The reading of claims, from their layers and what `claim_features` finds in their words."""
         w = self.weights
         chosen = layers[:, w["layers"].astype(int)].astype(np.float32)
         x = ((chosen - w["mean"]) / w["deviation"][:, None]).reshape(len(layers), -1)
-        words = claim_features(texts)
         h = np.concatenate([x, 2 * words], 1) @ w["in"] + w["in_bias"]
         h = _gelu(h)
         gates = np.tanh(h @ w["gate"] + w["gate_bias"])

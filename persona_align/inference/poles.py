@@ -11,7 +11,7 @@ from persona_align.inference.head import Head
 from persona_align.inference.requests import request_statements
 from persona_align.preferences import ALIGNX, Dimension, PreferenceSpace
 
-__all__ = ["Match", "Poles"]
+__all__ = ["Match", "Poles", "built_in"]
 
 Floats = NDArray[np.float32]
 
@@ -69,7 +69,7 @@ class Poles:
         self.dimension_of = poles // 2
         self._poles = poles
         self._present, self._starts, self._counts = np.unique(poles, return_index=True, return_counts=True)
-        self._lean = self._leaning([number for number, each in enumerate(space) if not _built_in(each)])
+        self._lean = self._leaning([number for number, each in enumerate(space) if not built_in(each)])
 
     @property
     def width(self) -> int:
@@ -165,13 +165,14 @@ def _statements(space: PreferenceSpace) -> tuple[list[str], NDArray[np.int64]]:
     for number, dimension in enumerate(space):
         for side, statements in ((0, dimension.high_statements), (1, dimension.low_statements)):
             # Some built-in dimensions have further statements; one of the same name that was defined anew has not.
-            extra = more.get((dimension.key, side), ()) if _built_in(dimension) else ()
+            extra = more.get((dimension.key, side), ()) if built_in(dimension) else ()
             texts += [*statements, *extra]
             poles += [2 * number + side] * (len(statements) + len(extra))
     return texts, np.array(poles, dtype=np.int64)
 
 
-def _built_in(dimension: Dimension) -> bool:
+def built_in(dimension: Dimension) -> bool:
+    """Whether a dimension is one of ALIGNX, and not another of its name."""
     return dimension.key in ALIGNX and ALIGNX[dimension.key].high_statements == dimension.high_statements
 
 

@@ -43,6 +43,10 @@ _DO = (
     "pls {v}",
     "Don't be afraid to {v}.",
     "Don't hesitate to {v}.",
+    "I wouldn't want you not to {v}.",
+    "I'd hate it if you didn't {v}.",
+    "Never forget to {v}.",
+    "Why don't you ever {v}?",
 )
 _DO_NOT = (
     "Don't {v}.",

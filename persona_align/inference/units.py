@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from persona_align.inference.lexicon import is_english
 
-__all__ = ["Unit", "own_units"]
+__all__ = ["Unit", "claims_of", "own_units"]
 
 
 class Unit(NamedTuple):
@@ -78,6 +78,11 @@ def own_units(text: str, sentences: Sequence[str]) -> list[Unit]:
         >>> [unit.text for unit in own_units(text, ['Translate this: "I love parties."', "I like it short."])]
         ['I like it short.']
     """
+    return [unit for unit in claims_of(text, sentences) if is_english(unit.text)]
+
+
+def claims_of(text: str, sentences: Sequence[str]) -> list[Unit]:
+    """The claims that are the author's own words, in any language."""
     hidden = _hidden(text)
     units: list[Unit] = []
     position = 0
@@ -94,7 +99,7 @@ def own_units(text: str, sentences: Sequence[str]) -> list[Unit]:
             units[-1] = Unit(f"{units[-1].text} {sentence}", (*units[-1].sentences, number))
         elif 1 < len(words) <= MAX_WORDS:
             units.append(Unit(sentence, (number,)))
-    return [unit for unit in units if is_english(unit.text)]
+    return units
 
 
 def _belongs(before: str, sentence: str) -> bool:
