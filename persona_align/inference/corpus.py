@@ -351,8 +351,8 @@ def _objects(parts: dict[str, Any], rng: random.Random) -> Iterator[Example]:
             yield Example(told, key, -1, "other", source=thing)
     for key, poles in tomllib.loads(_read("natures.toml")).items():
         for pole, nature in ((pole, each) for pole, natures in zip((1, -1), poles, strict=True) for each in natures):
-            for frames, sign in ((_IS, pole), (_IS_NOT, -pole)):
-                for frame in rng.sample(frames, 5):
+            for ways, sign in ((_IS, pole), (_IS_NOT, -pole)):
+                for frame in rng.sample(ways, 5):
                     yield Example(_fill(frame, rng.choice(parts["others"]), a=nature), key, sign, "self", source=nature)
             told = _fill(rng.choice(_OTHERS_ARE), rng.choice(parts["others"]), a=nature)
             yield Example(told, key, pole, "other", source=nature)

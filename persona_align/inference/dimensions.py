@@ -17,7 +17,15 @@ from persona_align.inference.head import claim_features
 from persona_align.inference.poles import Match
 from persona_align.inference.valence import valence
 
-__all__ = ["SHIPPED", "DimensionReader", "Readings", "Weighed", "open_dimensions", "reader_features", "weighed"]
+__all__ = [
+    "SHIPPED",
+    "DimensionReader",
+    "Readings",
+    "open_dimensions",
+    "reader_features",
+    "said_evidence",
+    "side_evidence",
+]
 
 Floats = NDArray[np.float32]
 SHIPPED = Path(__file__).parent / "data" / "dimensions.safetensors"
@@ -27,11 +35,13 @@ class Readings(NamedTuple):
     """What claims say of the person whom they are about, and who that is.
 
     Args:
-        poles: Shape [n, 2, dimensions]: the probability that the high pole is stated, and the low one.
+        said: Shape [n, dimensions]: the probability that a dimension is spoken of.
+        side: Shape [n, dimensions]: log odds that it is towards the high pole then.
         subject: Shape [n, 3]: that it speaks of its author, of somebody else, of nothing of the kind.
     """
 
-    poles: Floats
+    said: Floats
+    side: Floats
     subject: Floats
 
 
@@ -43,8 +53,8 @@ class DimensionReader:
         fingerprint: Of the encoder and the weights.
         keys: The dimensions that it reads, in order.
         weights: The tensors: `in` [inputs, members * hidden], `out` [members, hidden, 2 * dimensions], `subject`
-            [members, hidden, 3], each with its bias; `mean` and `deviation` of the chosen `layers`; `said`, shape [3],
-            and `side`, shape [2]: weights of the two readings, and an offset.
+            [members, hidden, 3], and those of train_sides.py, each with its bias; `mean` and `deviation` of the chosen
+            `layers`; `said`, shape [3], and `side`, shape [2]: weights of the two readings, and an offset.
     """
 
     fingerprint: str
@@ -65,29 +75,31 @@ class DimensionReader:
         w = self.weights
         chosen = layers[:, w["layers"].astype(int)].astype(np.float32)
         x = ((chosen - w["mean"]) / w["deviation"][:, None]).reshape(len(layers), -1)
-        hidden = _gelu(np.concatenate([x, 2 * words], 1) @ w["in"] + w["in_bias"])
-        hidden = hidden.reshape(len(x), len(w["out"]), -1).transpose(1, 0, 2)
+        x = np.concatenate([x, 2 * words], 1)
+        hidden = _hidden(x, w["in"], w["in_bias"], len(w["out"]))
         logits = (hidden @ w["out"] + w["out_bias"][:, None]).reshape(len(w["out"]), len(x), 2, -1)
-        poles = _softmax(np.concatenate([np.zeros_like(logits[:, :, :1]), logits], 2), 2)[:, :, 1:].mean(0)
-        denied = words[:, -1] > 0.5
-        poles[denied] = poles[denied, ::-1]
+        said = 1 - _softmax(np.concatenate([np.zeros_like(logits[:, :, :1]), logits], 2), 2)[:, :, 0].mean(0)
         subject = _softmax(hidden @ w["subject"] + w["subject_bias"][:, None], 2).mean(0)
-        return Readings(poles, subject)
+        hidden = _hidden(x, w["side_in"], w["side_in_bias"], len(w["side_out"]))
+        side = (hidden @ w["side_out"] + w["side_out_bias"][:, None]).mean(0)
+        denied = words[:, -1:] > 0.5
+        return Readings(said, np.where(denied, -side, side), subject)
 
-    def weigh(self, poles: Floats, match: Match) -> Floats:
+    def weigh(self, said: Floats, side: Floats, match: Match) -> tuple[Floats, Floats]:
         """What claims say, by the networks and by the statements that they are near to.
 
         Args:
-            poles: Shape [n, 2, dimensions]: probabilities of the networks.
+            said: Shape [n, dimensions].
+            side: Shape [n, dimensions].
             match: What the nearness to statements says of the same dimensions.
 
         Returns:
-            Shape [n, 2, dimensions]: probabilities that hold on messages that were held back in training.
+            Probabilities that hold on messages that were held back in training, each of shape [n, dimensions]: that a
+            dimension is spoken of, and that it is towards the high pole then.
         """
-        evidence = weighed(poles, match)
-        said = _sigmoid(np.tensordot(self.weights["said"][:-1], evidence.said, 1) + self.weights["said"][-1])
-        high = _sigmoid(np.tensordot(self.weights["side"], evidence.side, 1))
-        return np.stack([said * high, said * (1 - high)], 1).astype(np.float32)
+        w = self.weights
+        spoken = np.tensordot(w["said"][:-1], said_evidence(said, match), 1) + w["said"][-1]
+        return _sigmoid(spoken), _sigmoid(np.tensordot(w["side"], side_evidence(side, match), 1))
 
     def save(self, path: Path) -> None:
         """Write it as safetensors, in half precision."""
@@ -112,19 +124,15 @@ def reader_features(texts: list[str]) -> Floats:
     return np.concatenate([np.stack([valence(text) for text in texts]), claim_features(texts)], 1)
 
 
-class Weighed(NamedTuple):
-    """Log odds that a dimension is meant, and of its high pole; each of shape [2, n, dimensions], networks first."""
+def said_evidence(said: Floats, match: Match) -> Floats:
+    """Shape [2, n, dimensions]: log odds that a dimension is spoken of, by the networks and by nearness."""
+    both = np.clip(np.stack([said, match.meant]), 1e-5, 1 - 1e-5)
+    return np.asarray(np.log(both / (1 - both)), dtype=np.float32)
 
-    said: Floats
-    side: Floats
 
-
-def weighed(poles: Floats, match: Match) -> Weighed:
-    """What the two readings say."""
-    near = np.stack([match.meant * (1 + match.value) / 2, match.meant * (1 - match.value) / 2], 1)
-    both = np.stack([poles, near])
-    said = np.clip(both.sum(2), 1e-5, 1 - 1e-5)
-    return Weighed(np.log(said / (1 - said)), np.log((both[:, :, 0] + 1e-4) / (both[:, :, 1] + 1e-4)))
+def side_evidence(side: Floats, match: Match) -> Floats:
+    """Shape [2, n, dimensions]: log odds of the high pole, by the networks and by nearness."""
+    return np.stack([side, 2 * np.arctanh(np.clip(match.value, -0.999, 0.999))]).astype(np.float32)
 
 
 def open_dimensions(encoder: Encoder) -> DimensionReader | None:
@@ -140,6 +148,11 @@ def _shipped() -> DimensionReader | None:
 
 def _sigmoid(x: NDArray[Any]) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))), dtype=np.float32)
+
+
+def _hidden(x: Floats, weight: Floats, bias: Floats, members: int) -> Floats:
+    """Shape [members, n, hidden]."""
+    return _gelu(x @ weight + bias).reshape(len(x), members, -1).transpose(1, 0, 2)
 
 
 def _softmax(x: Floats, axis: int) -> Floats:

@@ -33,7 +33,7 @@ MAX_CLAIMS = 24
 MAX_DIMENSIONS = 12
 """One claim speaks of at most so many dimensions."""
 _MEANT = 0.02
-"""A dimension may be meant from this probability on; a claim weighs as much as it is probable."""
+"""A dimension may be meant from this probability on; a claim weighs as much as it is probable to mean its pole."""
 _SELF = 0.4
 """A claim is about its author from this probability on."""
 
@@ -83,7 +83,7 @@ class EvidenceScorer:
 
         Returns:
             `evidence`, float32 [m, columns]; `claims`, float16 [c, features], `subject`, float16 [c, 2] (about its
-            author; about somebody else), `poles`, float16 [c, 2, dimensions], and `stance`, float16 [c, 4], from which
+            author; about somebody else), `said`, float16 [c, 2, dimensions], and `stance`, float16 [c, 4], from which
             another space can be scored; `reading`, which heads read them; and `expressiveness` and `sentence_content`
             for retrieval. Empty where the record says nothing.
         """
@@ -118,21 +118,22 @@ class EvidenceScorer:
             return {
                 "claims": np.zeros((0, self._poles.width), np.float16),
                 "subject": np.zeros((0, 2), np.float16),
-                "poles": np.zeros((0, 2, len(self._reader.keys) if self._reader else 0), np.float16),
+                "said": np.zeros((0, 2, len(self._reader.keys) if self._reader else 0), np.float16),
                 "stance": np.zeros((0, 4), np.float16),
             }
         texts = [unit.text for unit in units]
         layers = np.stack([encoding.sentence_layers[list(unit.sentences)].mean(0) for unit in units])
         points, subject = self._head.read(layers, texts)
-        poles = np.zeros((len(points), 2, 0), dtype=np.float32)
+        said = np.zeros((len(points), 2, 0), dtype=np.float32)
         if self._reader is not None:
-            poles, subject = self._reader.read(layers, texts)
+            read = self._reader.read(layers, texts)
+            said, subject = np.stack([read.said, read.side], 1), read.subject
         stances = np.array([_numbers_of(stance(each)) for each in texts], dtype=np.float32)
         kept = np.sort(np.argsort(-subject[:, :2].sum(1), kind="stable")[:MAX_CLAIMS])
         return {
             "claims": points[kept].astype(np.float16),
             "subject": subject[kept, :2].astype(np.float16),
-            "poles": poles[kept].astype(np.float16),
+            "said": said[kept].astype(np.float16),
             "stance": stances[kept].astype(np.float16),
         }
 
@@ -142,17 +143,19 @@ class EvidenceScorer:
         open_, strength, shift = numbers["stance"].astype(np.float32)[:, :3].T
         about = subject.sum(1) if isinstance(record, Description) else subject[:, 0]
         match = self._poles.match(points)
-        value, meant = match.value, match.meant * about[:, None]
+        value, meant = match.value.copy(), match.meant * about[:, None]
         meant[about < _SELF] *= self._is_built  # of these, the reader knows better
         if self._reader is not None and len(points):
             at = self._built
-            poles = numbers["poles"].astype(np.float32)[:, :, self._read] * about[:, None, None]
-            high, low = self._reader.weigh(poles, Match(value[:, at], meant[:, at])).transpose(1, 0, 2)
-            meant[:, at] = high + low
-            value[:, at] = (high - low) / np.maximum(high + low, 1e-6)
+            said, side = numbers["said"].astype(np.float32)[:, :, self._read].transpose(1, 0, 2)
+            near = Match(value[:, at], meant[:, at])
+            meant[:, at], high = self._reader.weigh(said * about[:, None], side, near)
+            value[:, at] = 2 * high - 1
         weight = meant * np.abs(value)
         rank = np.argsort(np.argsort(-weight, axis=1, kind="stable"), axis=1, kind="stable")
-        said = (weight >= _MEANT) & (rank < MAX_DIMENSIONS) & (open_ < 0.5)[:, None]
+        said = (
+            (np.where(self._is_built, weight, match.meant) >= _MEANT) & (rank < MAX_DIMENSIONS) & (open_ < 0.5)[:, None]
+        )
         claim, dimension = np.nonzero(said)
         return {
             "evidence": self._columns(

@@ -63,6 +63,9 @@ class Head(Protocol):
     def read(self, layers: Floats, texts: list[str]) -> Reading:
         """The reading of claims from their layers, of shape [n, all layers, d], and their words."""
 
+    def read_words(self, layers: NDArray[Any], words: Floats) -> Reading:
+        """The same, from what `claim_features` finds in their words."""
+
     def known(self, text: str) -> Floats | None:
         """The point of a statement that ships with the head."""
 
@@ -178,8 +181,11 @@ class PlainHead:
 
     def read(self, layers: Floats, texts: list[str]) -> Reading:
         """The reading of claims."""
+        return self.read_words(layers, claim_features(texts))
+
+    def read_words(self, layers: NDArray[Any], words: Floats) -> Reading:
+        """The reading of claims, from their layers and what `claim_features` finds in their words."""
         content = _unit(layers[:, -1])
-        words = claim_features(texts)
         sign = np.where(words[:, -2] > 0, -1.0, 1.0) * (1 - 2 * words[:, -1])
         subject = np.array([_subject(row) for row in words], dtype=np.float32)
         return Reading((np.concatenate([content * 2.5, content * sign[:, None] * 1.5], 1)).astype(np.float32), subject)

@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["Message", "messages"]
 
@@ -66,6 +66,7 @@ def _tagged(tags: list[str]) -> dict[str, int]:
     return {tag[:-1]: 1 if tag[-1] == "+" else -1 for tag in tags}
 
 
-def _read(name: str) -> dict[str, dict[str, list[str]]]:
+def _read(name: str) -> dict[str, Any]:
     path = files("persona_align.inference").joinpath(f"data/sentences/{name}.toml")
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    parts: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    return parts

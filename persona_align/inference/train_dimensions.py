@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from persona_align.encoder import Encoder, open_encoder
 from persona_align.inference.corpus import corpus
-from persona_align.inference.dimensions import SHIPPED, DimensionReader, reader_features, weighed
+from persona_align.inference.dimensions import SHIPPED, DimensionReader, reader_features, said_evidence, side_evidence
 from persona_align.inference.features import encoded
 from persona_align.inference.head import open_head, statement_key
 from persona_align.inference.poles import Match, Poles
 from persona_align.inference.sentences import Message, messages
+from persona_align.inference.train_sides import Sides, train_sides
 from persona_align.inference.units import Unit, claims_of
 from persona_align.inference.valence import VALENCE
 from persona_align.preferences import ALIGNX
@@ -32,6 +33,7 @@ __all__ = ["Bags", "bags", "examples", "train"]
 Floats = NDArray[np.float32]
 LAYERS = (6, 4, 2)
 HIDDEN = 256
+_SIDES_MADE = 0.5
 CLAIMS = 6
 """Of a message, so many claims are read."""
 CODE = 24
@@ -165,82 +167,99 @@ def train(
     else:
         learned = [_member(*each) for each in work]
     made = dict(zip(parts, learned, strict=True))
-    found, stated, natural = [], [], []
+    sides = _sides(data)
+    spoken, sided, stated, natural = [], [], [], []
     for fold in range(held_back):
+        held = [made[part] for part in parts if part[0] == fold]
+        towards = train_sides(x, data.words, sides.of(data.fold[sides.message] != fold), len(ALIGNX), seed=seed)
+        reader = _reader(encoder, fixed, held, towards)
         out = np.flatnonzero(data.fold == fold)
-        reader = _reader(encoder, fixed, [made[part] for part in parts if part[0] == fold])
-        found.append(message_poles(reader, near, data, out))
-        stated.append(data.says[out])
+        spoken.append(message_evidence(reader, near, data, out))
+        stated.append(data.says[out] > 0)
         natural.append(data.natural[out])
-    reader = _reader(encoder, fixed, [made[part] for part in parts if part[0] == FOLDS])
-    if found:
-        each, says = np.concatenate(found, 1), np.concatenate(stated)
-        reader.weights.update(_weights(each, says))
-        read = reader.weigh(each[0], _as_match(each[1]))
+        sided.append(_held_sides(reader, near, data, sides.of(data.fold[sides.message] == fold)))
+    towards = train_sides(x, data.words, sides, len(ALIGNX), seed=seed)
+    reader = _reader(encoder, fixed, [made[part] for part in parts if part[0] == FOLDS], towards)
+    if held_back:
+        evidence, meant = np.concatenate(spoken, 1), np.concatenate(stated)
+        reader.weights["said"] = _logistic(evidence.reshape(2, -1).T, meant.ravel(), offset=True)
+        rows, right, drawn = (np.concatenate(part) for part in zip(*sided, strict=True))
+        reader.weights["side"] = _logistic(rows, right, drawn)
+        report("sign", float((((rows @ reader.weights["side"]) > 0) == right)[drawn == 1].mean()))
+        probability = 1 / (
+            1 + np.exp(-(np.tensordot(reader.weights["said"][:-1], evidence, 1) + reader.weights["said"][-1]))
+        )
         for name, which in (("natural", np.concatenate(natural)), ("made", ~np.concatenate(natural))):
-            report(name, measured(read[which], says[which]))
+            report(name, measured(probability[which], meant[which]))
     return reader
 
 
-def message_poles(reader: DimensionReader, near: Poles, data: Bags, rows: NDArray[np.int64]) -> Floats:
-    """Shape [2, rows, 2, dimensions]: what messages say of their authors, by the claim that says it most clearly."""
+def _sides(data: Bags) -> Sides:
+    """What messages of one claim say."""
+    known = (data.says > 0) & (data.of[:, 1] < 0)[:, None] & (data.subject < 2)[:, None]
+    message, dimension = np.nonzero(known)
+    claim = data.of[message, 0]
+    towards = np.where(data.says[message, dimension] == 1, 1.0, -1.0) * np.where(data.words[claim, -1] > 0.5, -1, 1)
+    drawn = np.where(data.natural[message], 1.0, _SIDES_MADE)
+    return Sides(message, claim, dimension, towards.astype(np.float32), drawn.astype(np.float32))
+
+
+def message_evidence(reader: DimensionReader, near: Poles, data: Bags, rows: NDArray[np.int64]) -> Floats:
+    """Shape [2, rows, dimensions]: that messages speak of dimensions, by the claim that does so most clearly."""
     at = data.of[rows]
-    found = np.zeros((2, len(rows), 2, len(ALIGNX)), dtype=np.float32)
+    found = np.full((2, len(rows), len(ALIGNX)), -15.0, dtype=np.float32)
     for column in range(CLAIMS):
         here = np.flatnonzero(at[:, column] >= 0)
         if len(here):
             claims = at[here, column]
             read = reader.read_words(data.claims[claims], data.words[claims])
-            match = near.match(
-                near.head.read_words(data.claims[claims].astype(np.float32), data.words[claims, len(VALENCE) :]).points
-            )
-            other = np.stack([match.meant * (1 + match.value) / 2, match.meant * (1 - match.value) / 2], 1)
-            both = np.stack([read.poles, other]) * read.subject[:, 0, None, None]
-            found[:, here] = np.maximum(found[:, here], both)
+            about = read.subject[:, :1]
+            match = _near(near, data, claims)
+            each = said_evidence(read.said * about, Match(match.value, match.meant * about))
+            found[:, here] = np.maximum(found[:, here], each)
     return found
 
 
-def _as_match(poles: Floats) -> Match:
-    meant = poles.sum(1)
-    return Match((poles[:, 0] - poles[:, 1]) / np.maximum(meant, 1e-6), meant)
+def _near(near: Poles, data: Bags, claims: NDArray[np.int64]) -> Match:
+    layers = data.claims[claims].astype(np.float32)
+    return near.match(near.head.read_words(layers, data.words[claims, len(VALENCE) :]).points)
 
 
-def measured(poles: Floats, stated: NDArray[np.int64], floor: float = 0.2) -> dict[str, float]:
-    """What held-back messages were read as: shares of the stated, and of the messages that state nothing."""
-    said = poles.sum(1)
-    side = np.where(poles[:, 0] > poles[:, 1], 1, 2)
-    meant = stated > 0
-    silent = ~(said >= floor).any(1)
+def _held_sides(
+    reader: DimensionReader, near: Poles, data: Bags, sides: Sides
+) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """What the two readings say of the sides of claims, which is right, and how often each counts."""
+    read = reader.read_words(data.claims[sides.claim], data.words[sides.claim])
+    evidence = side_evidence(read.side, _near(near, data, sides.claim))
+    rows = evidence[:, np.arange(len(sides.claim)), sides.dimension].T
+    return rows, np.asarray(data.says[sides.message, sides.dimension] == 1), sides.drawn
+
+
+def measured(spoken: Floats, meant: NDArray[np.bool_], floor: float = 0.2) -> dict[str, float]:
+    """What held-back messages were read to speak of: of the stated, beside them, and of those that state nothing."""
+    said = spoken >= floor
     return {
-        "right": float(((side == stated) & (said >= floor))[meant].mean()),
-        "wrong": float(((side != stated) & (said >= floor))[meant].mean()),
-        "sign": float((side == stated)[meant].mean()),
-        "beside": float(((said >= floor) & ~meant)[meant.any(1)].sum(1).mean()),
-        "nothing is silent": float(silent[~meant.any(1)].mean()),
+        "found": round(float(said[meant].mean()), 3),
+        "beside": round(float((said & ~meant)[meant.any(1)].sum(1).mean()), 3),
+        "nothing is silent": round(float((~said.any(1))[~meant.any(1)].mean()), 3),
     }
 
 
-def _weights(poles: Floats, stated: NDArray[np.int64]) -> dict[str, Floats]:
-    """The weights of the two readings that fit the held-back messages best."""
-    evidence = weighed(poles[0], _as_match(poles[1]))
-    meant = stated > 0
-    said = _logistic(evidence.said.reshape(2, -1).T, meant.ravel(), offset=True)
-    side = _logistic(evidence.side[:, meant].T, stated[meant] == 1, offset=False)
-    return {"said": said, "side": side}
-
-
-def _logistic(x: Floats, y: NDArray[np.bool_], *, offset: bool) -> Floats:
+def _logistic(x: Floats, y: NDArray[np.bool_], counted: Floats | None = None, *, offset: bool = False) -> Floats:
+    """Weights that fit best, in half precision."""
     import torch
 
     if offset:
         x = np.concatenate([x, np.ones((len(x), 1), np.float32)], 1)
     inputs, wanted = torch.tensor(x), torch.tensor(y.astype(np.float32))
+    weight = None if counted is None else torch.tensor(counted)
     w = torch.zeros(x.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([w], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Any:
         optimizer.zero_grad()
-        found = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ w, wanted) + 1e-5 * (w**2).sum()
+        each = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ w, wanted, weight=weight)
+        found = each + 1e-5 * (w**2).sum()
         found.backward()  # type: ignore[no-untyped-call]
         return found
 
@@ -267,11 +286,14 @@ def _standard(data: Bags) -> tuple[Floats, dict[str, Floats]]:
     return ((chosen - fixed["mean"]) / fixed["deviation"][:, None]).reshape(len(chosen), -1), fixed
 
 
-def _reader(encoder: Encoder, fixed: dict[str, Floats], learned: Sequence[dict[str, Floats]]) -> DimensionReader:
+def _reader(
+    encoder: Encoder, fixed: dict[str, Floats], learned: Sequence[dict[str, Floats]], sides: dict[str, Floats]
+) -> DimensionReader:
     weights = {name: np.stack([each[name] for each in learned]) for name in learned[0]}
     weights["in"] = np.concatenate(list(weights["in"]), 1)
     weights["in_bias"] = weights["in_bias"].ravel()
     weights = {name: value.astype(np.float16).astype(np.float32) for name, value in {**fixed, **weights}.items()}
+    weights |= sides
     digest = statement_key("".join(str(float(np.abs(value).sum())) for value in weights.values()))
     return DimensionReader(fingerprint=f"{encoder.fingerprint}/{digest:016x}", keys=ALIGNX.keys, weights=weights)
 

@@ -47,6 +47,10 @@ _PASTED = re.compile(
     r"profile)\b[^\n.!?]{0,80}:",
     re.IGNORECASE,
 )
+_CODE = re.compile(
+    r"^\s*(?:def \w+\(|class \w+[(:]|import \w+$|from \w\S* import|return\b.*[(=]|SELECT\b.*\bFROM\b|#include|"
+    r"(?:const|let|var) \w+ ?=|(?:if|for|while) ?\()|[;{}]\s*$|\)\s*:\s*$|=>|::|==|&&"
+)
 _DIVIDER = re.compile(r"(?m)^\s*(?:-{3,}|={3,}|\*{3,}|_{3,})\s*$")
 _WORD = re.compile(r"\w+(?:'\w+)?")
 _SHORT_ANSWER = re.compile(
@@ -91,7 +95,7 @@ def claims_of(text: str, sentences: Sequence[str]) -> list[Unit]:
         start = position if start < 0 else start
         end = position = start + len(sentence)
         covered = sum(max(0, min(b, end) - max(a, start)) for a, b in hidden)
-        if covered > 0.3 * len(sentence) or not sentence.strip():
+        if covered > 0.3 * len(sentence) or not sentence.strip() or _CODE.search(sentence):
             continue
         sentence = _BARE.sub("I ", sentence)
         words = _WORD.findall(sentence)

@@ -1,6 +1,9 @@
-"""What cannot be read as a statement of its author says nothing: languages, emoji, code, dumps, somebody else's life."""
+"""What cannot be read as a statement of its author says nothing: languages, emoji, code, dumps, another's life."""
 
 import pytest
+
+from persona_align.inference import fold
+from persona_align.records import Turn
 
 LANGUAGES = {
     "German": "Ich mag kurze Antworten und hasse laute Partys in der Stadt.",
@@ -22,6 +25,16 @@ LANGUAGES = {
 }
 
 
+@pytest.fixture
+def confident(scorer):
+    def keys(text):
+        turn = Turn(role="user", text=text)
+        vector = fold([(turn, scorer.score(turn, scorer.encoder.encode([text])))], scorer.space).vector
+        return {reading.key for reading in vector.confident()}
+
+    return keys
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_other_languages_than_english_abstain(read, language):
     assert read(LANGUAGES[language]) == {}
@@ -41,10 +54,9 @@ def test_other_languages_than_english_abstain(read, language):
         "la " * 20_000,
     ],
 )
-def test_what_is_no_statement_of_the_author_says_nothing(read, text):
-    assert read(text) == {}
+def test_what_is_no_statement_of_the_author_says_nothing(confident, text):
+    assert confident(text) == set()
 
 
-def test_fifty_thousand_words_are_read_only_so_far(read):
-    found = read("I like short answers. " + "The pump was built in the year before. " * 6_000)
-    assert set(found) <= {"conciseness"}
+def test_fifty_thousand_words_are_read_only_so_far(confident):
+    assert confident("I like short answers. " + "The pump was built in the year before. " * 6_000) <= {"conciseness"}

@@ -24,6 +24,10 @@ from persona_align.records import Comparison, Turn
         ("Don't leave out the background.", "conciseness", -1),
         ("No jargon please, I'm easily overwhelmed by technical stuff.", "complexity", -1),
         ("I love hiking but hate camping.", "camping", -1),
+        ("I prefer short replies.", "conciseness", 1),
+        ("Stop making jokes.", "humor", -1),
+        ("Can you be a bit funnier?", "humor", 1),
+        ("I play guitar every evening.", "music", 1),
     ],
 )
 def test_a_statement_moves_its_dimension_in_its_direction(read, text, key, sign):
