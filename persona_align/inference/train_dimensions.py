@@ -33,6 +33,7 @@ __all__ = ["Bags", "bags", "examples", "train"]
 Floats = NDArray[np.float32]
 LAYERS = (6, 4, 2)
 HIDDEN = 256
+_SIDES_MADE = 0.5
 CLAIMS = 6
 """Of a message, so many claims are read."""
 CODE = 24
@@ -182,9 +183,9 @@ def train(
     if held_back:
         evidence, meant = np.concatenate(spoken, 1), np.concatenate(stated)
         reader.weights["said"] = _logistic(evidence.reshape(2, -1).T, meant.ravel(), offset=True)
-        rows, right = (np.concatenate(part) for part in zip(*sided, strict=True))
-        reader.weights["side"] = _logistic(rows, right)
-        report("sides right", round(float(((rows @ reader.weights["side"] > 0) == right).mean()), 3))
+        rows, right, drawn = (np.concatenate(part) for part in zip(*sided, strict=True))
+        reader.weights["side"] = _logistic(rows, right, drawn)
+        report("sign", float((((rows @ reader.weights["side"]) > 0) == right)[drawn == 1].mean()))
         probability = 1 / (
             1 + np.exp(-(np.tensordot(reader.weights["said"][:-1], evidence, 1) + reader.weights["said"][-1]))
         )
@@ -199,7 +200,7 @@ def _sides(data: Bags) -> Sides:
     message, dimension = np.nonzero(known)
     claim = data.of[message, 0]
     towards = np.where(data.says[message, dimension] == 1, 1.0, -1.0) * np.where(data.words[claim, -1] > 0.5, -1, 1)
-    drawn = np.ones(len(message))
+    drawn = np.where(data.natural[message], 1.0, _SIDES_MADE)
     return Sides(message, claim, dimension, towards.astype(np.float32), drawn.astype(np.float32))
 
 
@@ -224,38 +225,40 @@ def _near(near: Poles, data: Bags, claims: NDArray[np.int64]) -> Match:
     return near.match(near.head.read_words(layers, data.words[claims, len(VALENCE) :]).points)
 
 
-def _held_sides(reader: DimensionReader, near: Poles, data: Bags, sides: Sides) -> tuple[Floats, NDArray[np.bool_]]:
-    """What the two readings say of the sides of claims, and which is right."""
+def _held_sides(
+    reader: DimensionReader, near: Poles, data: Bags, sides: Sides
+) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """What the two readings say of the sides of claims, which is right, and how often each counts."""
     read = reader.read_words(data.claims[sides.claim], data.words[sides.claim])
     evidence = side_evidence(read.side, _near(near, data, sides.claim))
     rows = evidence[:, np.arange(len(sides.claim)), sides.dimension].T
-    return rows, np.asarray(data.says[sides.message, sides.dimension] == 1)
+    return rows, np.asarray(data.says[sides.message, sides.dimension] == 1), sides.drawn
 
 
 def measured(spoken: Floats, meant: NDArray[np.bool_], floor: float = 0.2) -> dict[str, float]:
     """What held-back messages were read to speak of: of the stated, beside them, and of those that state nothing."""
     said = spoken >= floor
-    states = np.asarray(meant.any(1))
     return {
         "found": round(float(said[meant].mean()), 3),
-        "beside": round(float((said & ~meant)[states].sum(1).mean()), 3),
-        "nothing is silent": round(float(np.asarray(~said.any(1))[~states].mean()), 3),
+        "beside": round(float((said & ~meant)[meant.any(1)].sum(1).mean()), 3),
+        "nothing is silent": round(float((~said.any(1))[~meant.any(1)].mean()), 3),
     }
 
 
-def _logistic(x: Floats, y: NDArray[np.bool_], *, offset: bool = False) -> Floats:
+def _logistic(x: Floats, y: NDArray[np.bool_], counted: Floats | None = None, *, offset: bool = False) -> Floats:
     """Weights that fit best, in half precision."""
     import torch
 
     if offset:
         x = np.concatenate([x, np.ones((len(x), 1), np.float32)], 1)
     inputs, wanted = torch.tensor(x), torch.tensor(y.astype(np.float32))
+    weight = None if counted is None else torch.tensor(counted)
     w = torch.zeros(x.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([w], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Any:
         optimizer.zero_grad()
-        each = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ w, wanted)
+        each = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ w, wanted, weight=weight)
         found = each + 1e-5 * (w**2).sum()
         found.backward()  # type: ignore[no-untyped-call]
         return found

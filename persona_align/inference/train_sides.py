@@ -14,10 +14,8 @@ __all__ = ["MEMBERS", "Sides", "train_sides"]
 Floats = NDArray[np.float32]
 MEMBERS = 4
 HIDDEN = 128
-EPOCHS = 18
+EPOCHS = 16
 BATCH = 256
-OWN = 3.0
-"""How much faster than by itself a dimension learns what is its own."""
 
 
 class Sides(NamedTuple):
@@ -86,13 +84,13 @@ def _member(x: Floats, words: Floats, sides: Sides, dimensions: int, seed: int) 
         h = torch.cat([functional.dropout(inputs[claim], 0.4), 2 * features[claim]], 1)
         h = functional.dropout(functional.gelu(first(h), approximate="tanh"), 0.4)
         added = own(dimension)
-        logits = shared(h)[:, 0] + OWN * ((h * added[:, :-1]).sum(1) + added[:, -1])
+        logits = shared(h)[:, 0] + (h * added[:, :-1]).sum(1) + added[:, -1]
         loss = functional.softplus(-logits * torch.from_numpy(sides.towards[drawn])).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    out = (shared.weight + OWN * own.weight[:, :-1]).T
+    out = (shared.weight + own.weight[:, :-1]).T
     tensors = {"side_in": first.weight.T, "side_in_bias": first.bias, "side_out": out}
-    tensors["side_out_bias"] = shared.bias + OWN * own.weight[:, -1]
+    tensors["side_out_bias"] = shared.bias + own.weight[:, -1]
     return {name: value.detach().numpy().astype(np.float32) for name, value in tensors.items()}
