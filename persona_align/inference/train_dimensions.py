@@ -34,6 +34,8 @@ Floats = NDArray[np.float32]
 LAYERS = (6, 4, 2)
 HIDDEN = 256
 _SIDES_MADE = 0.5
+SHARPER = 4 / 3
+"""What is held back is full of denials and irony, more than people's messages are: sides may be this much surer."""
 CLAIMS = 6
 """Of a message, so many claims are read."""
 CODE = 24
@@ -184,7 +186,7 @@ def train(
         evidence, meant = np.concatenate(spoken, 1), np.concatenate(stated)
         reader.weights["said"] = _logistic(evidence.reshape(2, -1).T, meant.ravel(), offset=True)
         rows, right, drawn = (np.concatenate(part) for part in zip(*sided, strict=True))
-        reader.weights["side"] = _logistic(rows, right, drawn)
+        reader.weights["side"] = SHARPER * _logistic(rows, right, drawn)
         report("sign", float((((rows @ reader.weights["side"]) > 0) == right)[drawn == 1].mean()))
         probability = 1 / (
             1 + np.exp(-(np.tensordot(reader.weights["said"][:-1], evidence, 1) + reader.weights["said"][-1]))
@@ -238,10 +240,11 @@ def _held_sides(
 def measured(spoken: Floats, meant: NDArray[np.bool_], floor: float = 0.2) -> dict[str, float]:
     """What held-back messages were read to speak of: of the stated, beside them, and of those that state nothing."""
     said = spoken >= floor
+    states = np.asarray(meant.any(1))
     return {
         "found": round(float(said[meant].mean()), 3),
-        "beside": round(float((said & ~meant)[meant.any(1)].sum(1).mean()), 3),
-        "nothing is silent": round(float((~said.any(1))[~meant.any(1)].mean()), 3),
+        "beside": round(float((said & ~meant)[states].sum(1).mean()), 3),
+        "nothing is silent": round(float(np.asarray(~said.any(1))[~states].mean()), 3),
     }
 
 
