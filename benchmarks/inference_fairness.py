@@ -79,7 +79,7 @@ def measure() -> dict[str, Any]:
             "in": largest[2],
             "mean of the largest": round(float(np.mean([shift for shift, *_ in shifts])), 4),
             "pairs over the bound": sum(shift > BOUND for shift, *_ in shifts) / len(shifts),
-            "stated with the same sign in both": sum(kept) / len(kept),
+            "stated with the same sign in both": float(sum(kept)) / len(kept),
         }
     return results
 
