@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 __all__ = ["CERTAINTY", "certainty"]
 
-CERTAINTY = (0.9, 4.535, 1.8)
+CERTAINTY = (0.87, 8.185, 1.5)
 """Ceiling, rate and power, fitted by `python -m benchmarks.inference_calibration --fit`."""
 
 
