@@ -37,8 +37,8 @@ NEUTRAL = 0.25
 CONTRARY = (0.0, 0.1, 0.25)
 """How often a person says the opposite of what they hold."""
 BINS = 10
-FAINT = 0.1
-"""Evidence of so little weight, a tenth of a clear claim, is wrong more often than right and stays under the floor."""
+FAINT = 0.2
+"""Evidence of so little weight, a fifth of a clear claim, is wrong more often than right and stays under the floor."""
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DATA = Path(__file__).parent / "data" / "simulated_people.toml"
 Half = Sequence["Read"]

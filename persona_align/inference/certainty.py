@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 __all__ = ["CERTAINTY", "certainty"]
 
-CERTAINTY = (0.87, 8.185, 1.5)
+CERTAINTY = (0.86, 23.69, 2.8)
 """Ceiling, rate and power, fitted by `python -m benchmarks.inference_calibration --fit`."""
 
 
