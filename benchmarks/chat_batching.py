@@ -1,6 +1,6 @@
 """Sixteen users at once against one after another; and what a lone request waits for its first token.
 
-Run: python benchmarks/chat_batching.py
+Run: python -m benchmarks.chat_batching
 """
 
 import argparse
@@ -11,11 +11,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import _report
 import torch
-from _chat import QUESTIONS, bundled, random_users
 from transformers.generation.streamers import BaseStreamer
 
+from benchmarks import _report
+from benchmarks._chat import QUESTIONS, bundled, random_users
 from persona_align.models import ChatTransformers
 
 USERS = 16

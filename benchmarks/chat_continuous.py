@@ -1,19 +1,19 @@
 """Does per-user steering ride on transformers' continuous batching? A trial with a per-token map of offsets.
 
 The manager packs all requests into one row, [1, tokens]. Hooks read which request every token belongs to and add that
-user's contribution. Run: python benchmarks/chat_continuous.py
+user's contribution. Run: python -m benchmarks.chat_continuous
 """
 
 import argparse
 import time
 from typing import Any
 
-import _report
 import torch
-from _chat import QUESTIONS, bundled, random_users
 from transformers import GenerationConfig
 from transformers.generation import ContinuousBatchingConfig
 
+from benchmarks import _report
+from benchmarks._chat import QUESTIONS, bundled, random_users
 from persona_align.models import ChatTransformers
 from persona_align.steering import SteeredModel
 

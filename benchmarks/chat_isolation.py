@@ -1,7 +1,7 @@
 """32 users, 8 threads and an event loop, 1,000 generations: whose offsets a reply was made with.
 
 The same traffic over a model whose steering is swapped globally (one bias for all, as the reference does it) shows
-what the test would find. Run: python benchmarks/chat_isolation.py
+what the test would find. Run: python -m benchmarks.chat_isolation
 """
 
 import argparse
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import _report
 import torch
-from _chat import QUESTIONS, bundled, random_users
 
+from benchmarks import _report
+from benchmarks._chat import QUESTIONS, bundled, random_users
 from persona_align.models import ChatTransformers
 from persona_align.steering import SteeredModel
 

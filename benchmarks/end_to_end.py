@@ -1,6 +1,6 @@
 """What a chat pays for being personal: record, preferences and retrieve, beside the bare encoder and bare Chroma.
 
-Run: python benchmarks/end_to_end.py [--turns 10000] [--users 100]
+Run: python -m benchmarks.end_to_end [--turns 10000] [--users 100]
 """
 
 import argparse

@@ -4,8 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from _report import write
-
+from benchmarks._report import write
 from persona_align.evaluation.papi_chat import run
 
 DATA = Path(os.environ.get("PERSONA_ALIGN_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -1,6 +1,6 @@
 """Forgetting one of many users: what is left in the files, and how long it takes; beside a plain Chroma delete.
 
-Run: python benchmarks/memory_forget.py [--users 1000] [--turns 20]
+Run: python -m benchmarks.memory_forget [--users 1000] [--turns 20]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Appending one turn, beside a bare Chroma upsert of the same row into a collection of the same size.
 
-The two alternate, so that a busy machine slows both. Run: python benchmarks/memory_record.py [--turns 5000]
+The two alternate, so that a busy machine slows both. Run: python -m benchmarks.memory_record [--turns 5000]
 """
 
 import argparse

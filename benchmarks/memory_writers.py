@@ -1,6 +1,6 @@
 """Sixty-four threads that write one record after another: into a folder and over HTTP to a Chroma server.
 
-Run: python benchmarks/memory_writers.py [--writers 64] [--each 20]
+Run: python -m benchmarks.memory_writers [--writers 64] [--each 20]
 """
 
 import argparse

@@ -1,11 +1,10 @@
-"""PrefEval's retrieval among real distractors, all cases: `python benchmarks/retrieval_prefeval.py [DATA]`."""
+"""PrefEval's retrieval among real distractors, all cases: `python -m benchmarks.retrieval_prefeval [DATA]`."""
 
 import os
 import sys
 from pathlib import Path
 
-from _report import write
-
+from benchmarks._report import write
 from persona_align.evaluation import prefeval
 
 DATA = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PERSONA_ALIGN_DATA", "../shared/data"))

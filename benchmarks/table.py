@@ -82,7 +82,7 @@ ROWS = [
         "≥ 0.80",
     ),
     Row(
-        "Bundled model, 16 dimensions: high and low replies told apart by PBA / ICA / PAS",
+        "Bundled model, 16 dimensions: high and low replies told apart by PBA / ICA (six turns in varied words) / PAS",
         "demo_alignable",
         lambda r: " / ".join(f"{100 * r['chat']['told_apart'][mode]['mean']:.0f}%" for mode in ("pba", "ica", "pas")),
         "95 / 85 / 80%",

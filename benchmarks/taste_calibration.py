@@ -3,16 +3,16 @@
 For every pair of registers, the space is fitted without the two and on two thirds of the matters. A user who prefers
 one of them is seen in 1, 4 or 12 comparisons and tested on other matters. "sharpness" is the factor on the log odds
 under which the answers are likeliest: near 1 they are calibrated.
-`PYTHONPATH=.:training python benchmarks/taste_calibration.py`
+`python -m benchmarks.taste_calibration`
 """
 
 from itertools import combinations
 
 import numpy as np
-from _report import write
-from style_space import REGISTERS, corpus_features, fit, read_corpus
 
+from benchmarks._report import write
 from persona_align.encoder import open_encoder
+from training.style_space import REGISTERS, corpus_features, fit, read_corpus
 
 SEED = 0
 GIVEN = (1, 4, 12)

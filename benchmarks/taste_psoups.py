@@ -1,11 +1,10 @@
-"""P-Soups with four arms, learning curve and trivial baselines: `python benchmarks/taste_psoups.py [DATA]`."""
+"""P-Soups with four arms, learning curve and trivial baselines: `python -m benchmarks.taste_psoups [DATA]`."""
 
 import os
 import sys
 from pathlib import Path
 
-from _report import write
-
+from benchmarks._report import write
 from persona_align.evaluation import psoups
 
 DATA = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PERSONA_ALIGN_DATA", "../shared/data"))
