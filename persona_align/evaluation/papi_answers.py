@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from persona_align.steering.asking import Asked, Question, question, questions
 from persona_align.steering.lessons import in_evaluation, replies
-from persona_align.steering.offsets import ActivationOffsets
+from persona_align.steering.offsets import ActivationOffsets, Positions
 from persona_align.steering.questionnaire import LETTERS
 from persona_align.steering.steered import SteeredModel
 
@@ -37,6 +37,7 @@ class Sheet:
     tokenizer: Any
     statements: Sequence[str]
     by: str = "probability"
+    _kept: dict[Positions, list[Asked]] = field(default_factory=dict, repr=False, compare=False)
 
     def answers(
         self,
@@ -58,8 +59,9 @@ class Sheet:
         ]
         if self.by == "generation":
             return np.array([self._written(asked, one) for one in offsets])
+        plain = not answered and not persona
         return np.concatenate(
-            [self._median(asked, offsets[k : k + 4]) for k in range(0, len(offsets), 4)]  # 4 people at a time
+            [self._median(asked, offsets[k : k + 4], plain) for k in range(0, len(offsets), 4)]  # 4 people at a time
         )
 
     def prompt_tokens(self, *, answered: Sequence[tuple[str, int]] = (), persona: str = "") -> int:
@@ -67,7 +69,7 @@ class Sheet:
         with_it = question(self.tokenizer, self.statements[0], answered=answered, persona=persona)
         return len(with_it.prompt) - len(question(self.tokenizer, self.statements[0]).prompt)
 
-    def _median(self, asked: list[list[Question]], offsets: Sequence[ActivationOffsets | None]) -> Floats:
+    def _median(self, asked: list[list[Question]], offsets: Sequence[ActivationOffsets | None], plain: bool) -> Floats:
         steering = [one for one in offsets if one is not None and not one.is_zero]
         values, positions = None, steering[0].positions if steering else "all"
         if any(one.positions != positions for one in steering):
@@ -77,14 +79,22 @@ class Sheet:
             zero = np.zeros(self.steered.geometry.shape, np.float32)
             stacked = np.stack([zero if one is None else one.values for one in offsets])
             values = torch.from_numpy(stacked).to(self.steered.device)
+        ready = self._ready(asked, positions) if plain else [Asked(self.steered, order, positions) for order in asked]
         size = max(_AT_ONCE // len(offsets), 1)
         parts = []
         with torch.no_grad(), in_evaluation(self.steered):
             for start in range(0, len(self.statements), size):
-                both = [Asked(self.steered, order[start : start + size], positions).logits(values) for order in asked]
+                items = range(start, min(start + size, len(self.statements)))
+                both = [order.logits(values, items) for order in ready]
                 parts.append(((both[0].softmax(-1) + both[1].softmax(-1)) / 2).double().cpu().numpy())
         found = median_answer(np.concatenate(parts, axis=1))
         return found if steering else np.repeat(found, len(offsets), axis=0)
+
+    def _ready(self, asked: list[list[Question]], positions: Positions) -> list[Asked]:
+        """The statements without a persona in the prompt, which many people's offsets are tried on."""
+        if positions not in self._kept:
+            self._kept[positions] = [Asked(self.steered, order, positions) for order in asked]
+        return self._kept[positions]
 
     def _written(self, asked: list[list[Question]], offsets: ActivationOffsets | None, batch: int = 60) -> Floats:
         orders = []

@@ -142,7 +142,7 @@ class ActivationSearch:
             method: "search" keeps the K best heads and moves them along the mass-mean, as the paper does; "linear"
                 solves for the answers through the model's gradients; "optimize" goes on from there with a few real
                 optimisation steps.
-            seed: Of the order in which "optimize" sees the statements; the other methods draw nothing.
+            seed: Of what a method draws; the present ones draw nothing.
 
         Returns:
             The offsets, at a strength that follows in closed form from the linearised response. Zero, with a reason,

@@ -7,6 +7,7 @@ import torch
 from persona_align.errors import IncompatibleOffsetsError
 from persona_align.steering.asking import Asked, expected_agreement, question
 from persona_align.steering.offsets import ActivationOffsets
+from persona_align.steering.optimize import optimise
 from persona_align.steering.search import ActivationSearch
 from persona_align.steering.statements import capture_statements
 from persona_align.steering.steered import SteeredModel
@@ -180,17 +181,48 @@ class TestFit:
         assert moved == {(layer, head) for layer, head, _ in search.chosen_heads(leaning)}
         assert len(moved) == 4
 
-    def test_optimising_makes_the_persons_answers_likelier(self, search):
-        def loss(offsets):
-            known = [k for k, value in enumerate(ANSWERS) if value is not None]
-            total = 0.0
-            for asked in search._asked:
-                with torch.no_grad():
-                    logits = asked.logits(torch.from_numpy(offsets.values.copy())[None])[0]
-                total -= sum(float(logits.log_softmax(-1)[k, ANSWERS[k] - 1]) for k in known)
-            return total
+    def test_optimising_brings_the_model_nearer_than_the_line_does(self, search):
+        """Under a weak penalty, where little but the distance counts."""
+        answers = np.array([[np.nan if value is None else value for value in ANSWERS]], dtype=float)
+        known = ~np.isnan(answers[0])
 
-        assert loss(search.fit(ANSWERS, method="optimize")) < loss(search.fit(ANSWERS, method="linear"))
+        class Weak:
+            whitened = search._ridge.whitened
+
+            @staticmethod
+            def solve(residuals):
+                return search._ridge.solve(residuals, penalty=0.5)
+
+        def distance(values):
+            offsets = ActivationOffsets(values.reshape(search.steered.geometry.shape), fingerprint="any")
+            return float(((answers[0] - expected(search, offsets)) ** 2)[known].sum())
+
+        line = Weak.solve(answers - search.expected)[0].astype(np.float32) @ search._ridge.spread
+        steps = optimise(search._asked, Weak(), answers, search.expected)
+        assert distance(steps) < distance(line) - 1e-3
+
+    def test_optimising_never_ends_where_it_costs_more(self, search):
+        """However wild the line is: a step that does not pay is taken back."""
+        answers = np.array([[np.nan if value is None else value for value in ANSWERS]], dtype=float)
+        known = ~np.isnan(answers[0])
+
+        class Wild:
+            whitened = search._ridge.whitened
+
+            @staticmethod
+            def solve(residuals):
+                weights, penalties = search._ridge.solve(residuals, penalty=2.0)
+                return 50 * weights, penalties
+
+        def cost(values):
+            offsets = ActivationOffsets(values.reshape(search.steered.geometry.shape), fingerprint="any")
+            missed = float(((answers[0] - expected(search, offsets)) ** 2)[known].sum())
+            outwards = search._ridge.whitened()[2]
+            coordinates = np.linalg.lstsq(outwards.T, values.reshape(-1), rcond=None)[0]
+            return missed / 2 + 2.0 * float(coordinates @ coordinates) / 2
+
+        start = Wild.solve(answers - search.expected)[0].astype(np.float32) @ search._ridge.spread
+        assert cost(optimise(search._asked, Wild(), answers, search.expected)) < cost(start)
 
     def test_nothing_of_the_caller_is_changed(self, search, chat):
         before = {name: value.clone() for name, value in chat[0].state_dict().items()}
