@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,8 +35,6 @@ def open_folder(path: Path, *, create: bool = False) -> "Shard":
     with translated():
         if create:
             _log_ahead(path)
-        else:
-            clear_unused(index_folders(path))
         client = client_of(path)
         try:
             return Shard(client, "records", "users", create=create, path=path)
@@ -87,7 +85,6 @@ class Shard:
     ) -> None:
         self.client = client
         self._path = path
-        self._indexes = index_folders(path) if path else set()
         if create:
             configuration = {"hnsw": _HNSW}
             self.records = client.get_or_create_collection(
@@ -98,6 +95,10 @@ class Shard:
             self.records = client.get_collection(records, embedding_function=None)
             self.users = client.get_collection(users, embedding_function=None)
         self.limit = min(int(client.get_max_batch_size()), MOST_ROWS)
+        if path is not None and not create:
+            self._wake()
+        self._indexes = index_folders(path) if path else set()
+        clear_unused(self._indexes)
 
     def close(self) -> None:
         """Release the client's files and threads."""
@@ -188,6 +189,16 @@ class Shard:
         with self._operation():
             found = self.users.get(include=["metadatas"])["metadatas"] or []
         return {str(fields["user_id"]): dict(fields) for fields in found}
+
+    def _wake(self) -> None:
+        """Let Chroma load both indexes now, while nobody else uses them.
+
+        An index of which it has put nothing on disk yet is made anew by the first call that concerns it, also by one
+        that reads, with whatever the memory of the process held.
+        """
+        for collection in (self.records, self.users):
+            with suppress(StoreUnavailableError), translated():  # a damaged one: told by the call that needs it
+                collection.get(limit=1, include=[])
 
     @contextmanager
     def _operation(self, *, writes: bool = False) -> Iterator[None]:

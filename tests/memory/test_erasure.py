@@ -1,6 +1,7 @@
 """Forgetting: no byte is left, nobody else is touched, and a kill at any step only delays it."""
 
 import base64
+import struct
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
@@ -290,6 +291,19 @@ def test_what_the_process_still_has_in_memory_does_not_reach_files_made_later(tm
             assert not any(data.read_bytes()), data
         assert scan(folder, needles()) == {}
     assert scan(folder, needles()) == {}
+
+
+def test_what_the_process_still_has_in_memory_does_not_reach_files_that_are_opened_again_to_read(tmp_path):
+    folder = tmp_path / "memory"
+    with Memory.open(folder, **MADE_WITH) as memory:
+        fill(memory, users=24, each=3)  # so few that Chroma makes their indexes anew whenever it opens them
+    for _ in range(3):
+        with Memory.open(folder, **MADE_WITH) as memory:
+            for user in [f"user-{u}" for u in range(24)]:
+                assert len(memory.history(user)) == 3
+                for header in folder.glob("shards/*/*/header.bin"):
+                    *_, count, size = struct.unpack_from("<iQQQQ", header.read_bytes())
+                    assert not any((header.parent / "data_level0.bin").read_bytes()[count * size :]), user
 
 
 def _no_space(path):
