@@ -7,6 +7,7 @@ before can be in them, also of people who were erased.
 
 import os
 import struct
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 __all__ = ["clear_lengths", "clear_unused", "index_folders"]
 
 _HEADER = struct.Struct("<iQQQQ")
+_ATTEMPTS = 40
 
 
 def index_folders(shard: Path) -> set[Path]:
@@ -24,7 +26,7 @@ def index_folders(shard: Path) -> set[Path]:
 def clear_unused(indexes: Iterable[Path]) -> None:
     """Overwrite what is unused in some indexes, which nobody may be writing to meanwhile."""
     for folder in indexes:
-        fields = (folder / "header.bin").read_bytes()[: _HEADER.size]
+        fields = _header(folder)
         if len(fields) == _HEADER.size:
             _, _, _, count, size = _HEADER.unpack(fields)
             _clear(folder / "data_level0.bin", count * size)
@@ -35,6 +37,18 @@ def clear_lengths(indexes: Iterable[Path]) -> None:
     """Overwrite the lengths, which are never read, of some indexes; at any time."""
     for folder in indexes:
         _clear(folder / "length.bin", 0)
+
+
+def _header(folder: Path) -> bytes:
+    """The header of an index; empty where the index is gone.
+
+    A database that was just closed closes behind us, and may be making its index anew: that takes a moment.
+    """
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):
+            return (folder / "header.bin").read_bytes()[: _HEADER.size]
+        time.sleep(0.005)
+    return b""
 
 
 def _clear(path: Path, used: int) -> None:
