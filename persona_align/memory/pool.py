@@ -4,7 +4,7 @@ import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from persona_align.errors import StoreUnavailableError
@@ -144,4 +144,8 @@ class ShardPool:
 
 
 def _index_bytes(path: Path) -> int:
-    return _BYTES_PER_SHARD + sum(file.stat().st_size for file in path.glob("*/data_level0.bin"))
+    total = _BYTES_PER_SHARD
+    for file in path.glob("*/data_level0.bin"):
+        with suppress(FileNotFoundError):  # an index that the database is just making anew
+            total += file.stat().st_size
+    return total
