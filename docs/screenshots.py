@@ -2,8 +2,6 @@
 
 import shutil
 import sys
-import threading
-import time
 from pathlib import Path
 
 IMAGES = Path(__file__).parent / "images"
@@ -15,7 +13,7 @@ def main() -> None:
     from persona_align import ChatTransformers, PersonaAligner, demo
     from persona_align.records import parse_record
     from persona_align_server import create_app
-    from persona_align_server.serve import server
+    from persona_align_server.serve import running
 
     model, tokenizer = demo.load()
     with PersonaAligner.open() as aligner:
@@ -26,16 +24,8 @@ def main() -> None:
             )
             aligner.record(user, *records)
         app = create_app(aligner, ChatTransformers(model=model, tokenizer=tokenizer, max_tokens=90))
-        running = server(app, port=0, log_level="warning")
-        thread = threading.Thread(target=running.run, daemon=True)
-        thread.start()
-        while not running.started:
-            time.sleep(0.05)
-        try:
-            shoot(f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}/?user=ada")
-        finally:
-            running.should_exit = True
-            thread.join(30)
+        with running(app) as url:
+            shoot(f"{url}/?user=ada")
 
 
 def shoot(url: str) -> None:

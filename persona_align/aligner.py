@@ -387,7 +387,7 @@ class PersonaAligner:
             record=record,
             seed=seed,
         )
-        return AlignedRunnable(model=model, flow=flow)
+        return AlignedRunnable(model=model, flow=flow, announced=flow.announced)
 
     def encode(self, text: str) -> Encoding:
         """One text, encoded."""

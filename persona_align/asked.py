@@ -67,7 +67,10 @@ class Asked:
 
     def steerable_vector(self) -> PreferenceVector:
         """The vector without the topics that the question does not concern."""
-        off = np.array([d.scope == "topic" and not self.relevant(d.key) for d in self.vector.space])
+        known = {reading.key for reading in self.vector.confident()}  # only their relevance is worth an encoding
+        off = np.array(
+            [d.scope == "topic" and not (d.key in known and self.relevant(d.key)) for d in self.vector.space]
+        )
         return self.vector.model_copy(
             update={
                 name: np.where(off, 0.0, getattr(self.vector, name)) for name in ("values", "confidence", "support")

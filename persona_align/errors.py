@@ -61,7 +61,7 @@ class EncoderUnavailableError(PersonaAlignError):
     """No text encoder could be loaded."""
 
 
-class MissingExtraError(PersonaAlignError):
+class MissingExtraError(PersonaAlignError, ImportError):
     """A feature needs an optional package; the message names the pip command."""
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -50,6 +51,14 @@ class AlignedFlow:
         logger.info("aligning by %s: %s", resolved.mode, resolved.reason)
         settings["count_tokens"] = settings["count_tokens"] or resolved.count_tokens
         return cls(aligner=aligner, resolved=resolved, **settings)
+
+    def announced(self) -> AbstractContextManager[None]:
+        """Tells a local model of a request that is being prepared, so that those of one moment meet in one batch."""
+        if self.resolved.chat is None:
+            return nullcontext()
+        from persona_align.models.batching import Batcher
+
+        return Batcher.of(self.resolved.chat.model).coming()
 
     def prepare(self, user_id: str, thread_id: str | None, messages: list[BaseMessage]) -> Plan:
         """Record what is new, then plan the model call."""
@@ -130,7 +139,7 @@ class AlignedFlow:
         return replace(steered, messages=said.messages, why={**said.why, **steered.why})
 
     def _plan_rerank(self, asked: Asked, messages: list[BaseMessage]) -> Plan:
-        sampled = self.resolved.steerable
+        sampled = self.resolved.chat is not None
         first = 0 if self.seed is None else self.seed
         known = asked.can_rank()
         attempts = tuple(

@@ -18,14 +18,14 @@ class Resolved:
 
     Args:
         mode: "auto" only where it steers; a model that cannot be steered resolves it to "pba".
-        steerable: Whether the model takes offsets, a temperature and a seed per call.
+        chat: The ChatTransformers in the wrapped model: it takes offsets, a temperature and a seed per call.
         basis: The steering basis, where the mode steers.
         reason: Why this mode, in a sentence for the log.
         count_tokens: Counts tokens as the model does, where that is known.
     """
 
     mode: str
-    steerable: bool
+    chat: Any
     basis: Any
     reason: str
     count_tokens: Callable[[str], int]
@@ -56,13 +56,9 @@ def resolve(model: Any, mode: str, basis: Any) -> Resolved:
         )
     if mode == "auto" and (chat is None or basis is None):
         missing = "the model gives no access to its activations" if chat is None else "there is no basis for the model"
-        return Resolved(
-            mode="pba", steerable=chat is not None, basis=None, reason=f"auto, and {missing}", count_tokens=count
-        )
+        return Resolved(mode="pba", chat=chat, basis=None, reason=f"auto, and {missing}", count_tokens=count)
     reason = "auto, and the model has a steering basis" if mode == "auto" else "asked for"
-    return Resolved(
-        mode=mode, steerable=chat is not None, basis=basis if steers else None, reason=reason, count_tokens=count
-    )
+    return Resolved(mode=mode, chat=chat, basis=basis if steers else None, reason=reason, count_tokens=count)
 
 
 def steerable_chat(model: Any) -> Any:

@@ -5,8 +5,10 @@ came back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from langchain_core.callbacks import (
@@ -78,6 +80,8 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
     model_config = ConfigDict(arbitrary_types_allowed=True)
     model: Any = Field(exclude=True)
     flow: Any = Field(exclude=True)
+    announced: Any = Field(default=nullcontext, exclude=True)
+    """Makes the block in which a request is prepared, until its model call has begun to reply."""
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
@@ -125,21 +129,22 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
     def _reply(self, input: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any) -> Any:
         user_id, thread_id = _context(config)
         messages = as_messages(input)
-        plan = self.flow.prepare(user_id, thread_id, messages)
-        child = _child(config, run_manager, plan)
-        for event in traced(plan, messages, config):
-            dispatch_custom_event(EVENT, event, config=child)
-        if plan.choose is None:
-            reply = self.model.invoke(plan.messages, child, **{**kwargs, **plan.kwargs, **plan.attempts[0]})
-        else:
-            with get_executor_for_config(child) as executor:
-                replies = list(
-                    executor.map(
-                        lambda own: self.model.invoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}),
-                        plan.attempts,
+        with self.announced():
+            plan = self.flow.prepare(user_id, thread_id, messages)
+            child = _child(config, run_manager, plan)
+            for event in traced(plan, messages, config):
+                dispatch_custom_event(EVENT, event, config=child)
+            if plan.choose is None:
+                reply = self.model.invoke(plan.messages, child, **{**kwargs, **plan.kwargs, **plan.attempts[0]})
+            else:
+                with get_executor_for_config(child) as executor:
+                    replies = list(
+                        executor.map(
+                            lambda own: self.model.invoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}),
+                            plan.attempts,
+                        )
                     )
-                )
-            reply = replies[plan.choose([reply_text(each) for each in replies])]
+                reply = replies[plan.choose([reply_text(each) for each in replies])]
         self.flow.finish(user_id, thread_id, reply_text(reply))
         return _explained(reply, plan.why)
 
@@ -148,13 +153,14 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
     ) -> Any:
         user_id, thread_id = _context(config)
         messages = as_messages(input)
-        plan = await run_in_executor(config, self.flow.prepare, user_id, thread_id, messages)
-        child = _child(config, run_manager, plan)
-        for event in traced(plan, messages, config):
-            await adispatch_custom_event(EVENT, event, config=child)
-        replies = await asyncio.gather(
-            *(self.model.ainvoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}) for own in plan.attempts)
-        )
+        with self.announced():
+            plan = await run_in_executor(config, self.flow.prepare, user_id, thread_id, messages)
+            child = _child(config, run_manager, plan)
+            for event in traced(plan, messages, config):
+                await adispatch_custom_event(EVENT, event, config=child)
+            replies = await asyncio.gather(
+                *(self.model.ainvoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}) for own in plan.attempts)
+            )
         reply = replies[0]
         if plan.choose is not None:
             reply = replies[await run_in_executor(config, plan.choose, [reply_text(each) for each in replies])]
@@ -166,21 +172,24 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
     ) -> Iterator[Any]:
         user_id, thread_id = _context(config)
         messages = as_messages(_only(list(inputs)))
-        plan = self.flow.prepare(user_id, thread_id, messages)
-        child = _child(config, run_manager, plan)
-        for event in traced(plan, messages, config):
-            dispatch_custom_event(EVENT, event, config=child)
-        if plan.choose is not None:
-            replies = [
-                self.model.invoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}) for own in plan.attempts
-            ]
-            chunks = iter([_as_chunk(replies[plan.choose([reply_text(each) for each in replies])])])
-        else:
-            chunks = self.model.stream(plan.messages, child, **{**kwargs, **plan.kwargs, **plan.attempts[0]})
+        with self.announced():
+            plan = self.flow.prepare(user_id, thread_id, messages)
+            child = _child(config, run_manager, plan)
+            for event in traced(plan, messages, config):
+                dispatch_custom_event(EVENT, event, config=child)
+            chunks = self._reply_chunks(plan, child, kwargs)
+            first = list(islice(chunks, 1))
         said = _Said(plan.why)
-        for chunk in chunks:
+        for chunk in chain(first, chunks):
             yield said.next(chunk)
         self.flow.finish(user_id, thread_id, said.text)
+
+    def _reply_chunks(self, plan: Plan, child: RunnableConfig, kwargs: dict[str, Any]) -> Iterator[Any]:
+        if plan.choose is None:
+            yield from self.model.stream(plan.messages, child, **{**kwargs, **plan.kwargs, **plan.attempts[0]})
+            return
+        replies = [self.model.invoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}) for own in plan.attempts]
+        yield _as_chunk(replies[plan.choose([reply_text(each) for each in replies])])
 
     async def _achunks(
         self,
@@ -191,23 +200,33 @@ class AlignedRunnable(RunnableSerializable[Any, Any]):
     ) -> AsyncIterator[Any]:
         user_id, thread_id = _context(config)
         messages = as_messages(_only([each async for each in inputs]))
-        plan = await run_in_executor(config, self.flow.prepare, user_id, thread_id, messages)
-        child = _child(config, run_manager, plan)
-        for event in traced(plan, messages, config):
-            await adispatch_custom_event(EVENT, event, config=child)
+        with self.announced():
+            plan = await run_in_executor(config, self.flow.prepare, user_id, thread_id, messages)
+            child = _child(config, run_manager, plan)
+            for event in traced(plan, messages, config):
+                await adispatch_custom_event(EVENT, event, config=child)
+            chunks = self._areply_chunks(plan, child, config, kwargs)
+            first = await anext(chunks, None)
         said = _Said(plan.why)
-        if plan.choose is not None:
-            replies = await asyncio.gather(
-                *(self.model.ainvoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}) for own in plan.attempts)
-            )
-            best = await run_in_executor(config, plan.choose, [reply_text(each) for each in replies])
-            yield said.next(_as_chunk(replies[best]))
-        else:
-            async for chunk in self.model.astream(
-                plan.messages, child, **{**kwargs, **plan.kwargs, **plan.attempts[0]}
-            ):
+        async with aclosing(chunks):
+            if first is not None:
+                yield said.next(first)
+            async for chunk in chunks:
                 yield said.next(chunk)
         await run_in_executor(config, self.flow.finish, user_id, thread_id, said.text)
+
+    async def _areply_chunks(
+        self, plan: Plan, child: RunnableConfig, config: RunnableConfig, kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Any]:
+        if plan.choose is None:
+            own = {**kwargs, **plan.kwargs, **plan.attempts[0]}
+            async for chunk in self.model.astream(plan.messages, child, **own):
+                yield chunk
+            return
+        replies = await asyncio.gather(
+            *(self.model.ainvoke(plan.messages, child, **{**kwargs, **plan.kwargs, **own}) for own in plan.attempts)
+        )
+        yield _as_chunk(replies[await run_in_executor(config, plan.choose, [reply_text(each) for each in replies])])
 
 
 class _Said:

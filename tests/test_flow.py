@@ -58,6 +58,19 @@ def test_topics_colour_only_what_concerns_them(encoder, mode):
             assert [m.text for m in shown(aligner, mode, unrelated, record=False)] == [unrelated]
 
 
+def test_a_question_is_encoded_only_for_the_sake_of_an_interest(encoder, chat, monkeypatch):
+    with PersonaAligner.open(encoder=encoder) as aligner:
+        aligner.correct("ada", "conciseness", 0.9)
+        aligned = aligner.wrap(chat, "auto", record=False)
+        encoded = []
+        monkeypatch.setattr(aligner, "encode", lambda text: encoded.append(text) or encoder.encode([text])[0])
+        aligned.invoke("What shall I cook?", ADA)
+        assert encoded == []
+        aligner.correct("ada", "travel", 0.9)
+        aligned.invoke("Where shall I go?", ADA)
+        assert encoded == ["Where shall I go?"]
+
+
 def test_the_question_is_recorded_first_counts_and_is_not_shown_back(aligner):
     ask = "Tell me a joke! I love jokes and humor. And what shall I cook?"
     prompt = shown(aligner, "ica", ask)

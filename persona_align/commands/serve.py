@@ -61,14 +61,9 @@ def serve(
 
     Example: persona-align serve --upstream http://127.0.0.1:11434/v1 --model llama3.2
     """
-    try:
-        from persona_align_server import Keys, create_app
-        from persona_align_server.serve import server
-    except ImportError as error:
-        raise PersonaAlignError(
-            f"The server needs packages that are not installed ({error.name}).",
-            "Install them with: pip install 'persona-align[server]'",
-        ) from None
+    from persona_align_server import Keys, create_app
+    from persona_align_server.serve import server
+
     known = None if keys is None else Keys.from_file(keys)
     if known is None and host not in _OWN_MACHINE:
         raise PersonaAlignError(

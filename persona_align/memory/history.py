@@ -121,6 +121,9 @@ class Timeline:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, record_id: str) -> bool:
+        return record_id in self._known
+
     @property
     def entries(self) -> tuple[Entry, ...]:
         """All of them, in order."""

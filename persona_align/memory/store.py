@@ -169,6 +169,10 @@ class Memory:
     def known(self, user_id: str, ids: Collection[str]) -> set[str]:
         """Which of some record ids of a user are kept already."""
         self._check(user_id)
+        if isinstance(self.backend, Embedded):
+            timeline = self._cache.get(user_id, self._revision(user_id))
+            if timeline is not None:
+                return {record for record in ids if record in timeline}
         rows = {row_id(user_id, record): record for record in ids}
         return {rows[key] for key in self._healed(user_id, lambda: self.backend.known(user_id, list(rows)))}
 

@@ -17,7 +17,8 @@ from persona_align.models.rows import Row
 
 __all__ = ["Batcher"]
 
-_COMING_SECONDS = 0.02
+_COMING_SECONDS = 0.2
+"""So long a round waits for requests that were announced."""
 _IDLE_SECONDS = 2.0
 _BURST_SECONDS = 0.0003
 _PADDING_TOKENS = 2048
@@ -45,8 +46,8 @@ class Batcher:
     """The queue before one model, shared by every chat model over it; take it with `Batcher.of(model)`.
 
     A thread runs rounds while there is work and ends soon after. A round takes what waits, up to its limit; requests
-    that come during a round meet in the next one. A round waits, for a few milliseconds, only for requests whose
-    prompt is being written at that moment: a lone request does not wait. Rows end on their own, whatever their
+    that come during a round meet in the next one. A round waits, a fraction of a second at most, only for requests that
+    are being prepared at that moment: a lone request does not wait. Rows end on their own, whatever their
     neighbours do, and a very long prompt does not pad many short ones. Turns are taken in order of arrival, except
     that requests with the same offsets, which means of the same user, alternate with everybody else's.
     """
@@ -98,16 +99,16 @@ class Batcher:
     def coming(self, count: int = 1) -> Iterator[None]:
         """Announce requests that the block is going to submit, so that they can meet in one round.
 
-        Inside a block that announced many, one that announces itself is already counted.
+        Inside a block that announced some, as many that announce themselves are already counted.
         """
         outer = _GROUP.get()
-        if outer is not None and outer.batcher is self:
-            yield
-            return
         group = _Group(self, count)
         token = _GROUP.set(group)
         with self._changed:
-            self._coming += count
+            counted = min(count, outer.left) if outer is not None and outer.batcher is self else 0
+            if outer is not None:
+                outer.left -= counted
+            self._coming += count - counted
         try:
             yield
         finally:
@@ -143,8 +144,7 @@ class Batcher:
             if self._waiting == 1 and not self._coming:
                 # Gives the other threads of a burst the moment they need to announce themselves.
                 self._changed.wait(_BURST_SECONDS)
-            while self._coming and self._changed.wait(_COMING_SECONDS):
-                continue
+            self._gather()
             tickets = self._take()
             if not tickets:
                 self._worker, self._turn = None, 0
@@ -156,6 +156,13 @@ class Batcher:
         end = time.monotonic() + _IDLE_SECONDS
         while not self._queue and time.monotonic() < end and threading.main_thread().is_alive():
             self._changed.wait(0.1)
+
+    def _gather(self) -> None:
+        """Wait for announced requests, until they have come, a batch is full, or the time is up."""
+        self._changed.wait_for(
+            lambda: not self._coming or (self._queue and self._waiting >= self._queue[0][2].max_batch),
+            timeout=_COMING_SECONDS,
+        )
 
     def _take(self) -> list[_Ticket]:
         tickets: list[_Ticket] = []

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from persona_align.errors import IncompatibleOffsetsError, UnknownDimensionError
 from persona_align.preferences import ALIGNX, Dimension, PreferenceSpace, PreferenceVector
@@ -17,6 +17,7 @@ from persona_align.steering.offsets import ActivationOffsets
 from persona_align.steering.progress import Progress, watched
 from persona_align.steering.steered import SteeredModel, model_fingerprint
 from persona_align.steering.strength import combined
+from persona_align.steering.tensor_files import write_tensors
 
 __all__ = ["SteeringBasis", "default_cache", "steerable"]
 
@@ -212,7 +213,7 @@ class SteeringBasis:
         """Write the basis: the offsets as safetensors, everything else as JSON."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"values": np.ascontiguousarray(self.values)}, folder / _WEIGHTS)
+        write_tensors(folder / _WEIGHTS, {"values": np.ascontiguousarray(self.values)})
         card = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from persona_align.errors import IncompatibleOffsetsError
+from persona_align.steering.tensor_files import write_tensors
 
 if TYPE_CHECKING:
     from persona_align.steering.offsets import ActivationOffsets
@@ -22,12 +23,10 @@ CONFIG_FILE = "activation_offsets.json"
 
 def save(offsets: "ActivationOffsets", folder: Path) -> None:
     """Write `offsets` to `folder`; the same offsets give the same bytes."""
-    from safetensors.numpy import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     described = _describe(offsets)
     tensors = {"heads": offsets._heads, "values": offsets._packed}
-    save_file(tensors, folder / TENSORS_FILE, metadata={"offsets": json.dumps(described, sort_keys=True)})
+    write_tensors(folder / TENSORS_FILE, tensors, {"offsets": json.dumps(described, sort_keys=True)})
     (folder / CONFIG_FILE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from persona_align.errors import IncompatibleOffsetsError
 from persona_align.steering.asking import Asked, Question, expected_agreement, questions
@@ -22,6 +21,7 @@ from persona_align.steering.progress import Progress
 from persona_align.steering.prompting import layout_of
 from persona_align.steering.questionnaire import QUESTIONNAIRE_VERSION
 from persona_align.steering.steered import SteeredModel
+from persona_align.steering.tensor_files import write_tensors
 
 __all__ = ["Captured", "at_the_letter", "capture_key", "capture_statements", "kept"]
 
@@ -148,9 +148,7 @@ def kept(file: Path | None, key: str, make: Callable[[], dict[str, NDArray[Any]]
     if not file.is_file():
         made = make()
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".tmp")
-        save_file({name: np.ascontiguousarray(array) for name, array in made.items()}, unfinished, {"key": key})
-        unfinished.replace(file)
+        write_tensors(file, {name: np.ascontiguousarray(array) for name, array in made.items()}, {"key": key})
         return made
     try:
         with safe_open(file, framework="numpy") as opened:

@@ -8,7 +8,7 @@ import pytest
 from persona_align import Comparison, PersonaAligner, Turn
 from persona_align.testing import EchoChat
 from persona_align_server import create_app
-from tests.integrations.serving import served
+from persona_align_server.serve import running
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -27,7 +27,7 @@ def aligner(encoder):
 
 @pytest.fixture(scope="module")
 def address(aligner):
-    with served(create_app(aligner, EchoChat())) as url:
+    with running(create_app(aligner, EchoChat())) as url:
         yield url
 
 

@@ -10,7 +10,7 @@ import pytest
 from persona_align import PersonaAligner, Turn
 from persona_align.testing import EchoChat
 from persona_align_server import Keys, create_app
-from tests.integrations.serving import served
+from persona_align_server.serve import running
 
 SHORT = Turn(role="user", text="Please keep your answers short and to the point, I hate long explanations.")
 KEYS = {"key-of-ada": "ada", "key-of-ben": "ben", "service-key": "*"}
@@ -24,7 +24,7 @@ def aligner(encoder):
 
 @pytest.fixture(scope="module")
 def address(aligner):
-    with served(create_app(aligner, EchoChat(), keys=Keys(KEYS), model_name="echo", max_body=50_000)) as url:
+    with running(create_app(aligner, EchoChat(), keys=Keys(KEYS), model_name="echo", max_body=50_000)) as url:
         yield url
 
 
@@ -174,7 +174,7 @@ def test_a_body_without_a_length_is_limited_too(address):
 
 
 def test_a_model_that_fails_is_a_502_and_records_no_reply(aligner):
-    with served(create_app(aligner, EchoChat(fail=RuntimeError("secret detail")))) as url:
+    with running(create_app(aligner, EchoChat(fail=RuntimeError("secret detail")))) as url:
         for stream in (False, True):
             with pytest.raises(openai.InternalServerError) as caught:
                 ask(url, user="ada", stream=stream)
@@ -216,7 +216,7 @@ def test_an_upstream_openai_server_becomes_personal(address, aligner):
 
     upstream = ChatOpenAI(base_url=f"{address}/v1", api_key="service-key", model="echo", max_retries=0,
                           extra_body={"user": "relay", "persona": {"mode": "off"}})  # fmt: skip
-    with served(create_app(aligner, upstream)) as url:
+    with running(create_app(aligner, upstream)) as url:
         assert "Concise" in ask(url, user="ada").choices[0].message.content
         chunks = ask(url, user="ada", stream=True)
         assert "Concise" in "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)

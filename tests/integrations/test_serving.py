@@ -13,7 +13,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from persona_align import ChatTransformers, PersonaAligner
 from persona_align.testing import EchoChat
 from persona_align_server import create_app
-from tests.integrations.serving import served
+from persona_align_server.serve import running
 from tests.models.tiny import tiny_model, tiny_tokenizer
 
 LONG = 1900
@@ -82,7 +82,7 @@ def settled(steps):
 
 def test_a_client_that_leaves_a_stream_stops_the_generation_and_nothing_is_half_recorded(aligner, user, counted):
     chat, steps = counted
-    with served(create_app(aligner, chat)) as url:
+    with running(create_app(aligner, chat)) as url:
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=body(user, stream=True), timeout=60) as answer:
             next(answer.iter_lines())
         assert settled(steps) < LONG
@@ -92,7 +92,7 @@ def test_a_client_that_leaves_a_stream_stops_the_generation_and_nothing_is_half_
 
 def test_a_client_that_leaves_while_it_waits_stops_the_generation_too(aligner, user, counted):
     chat, steps = counted
-    with served(create_app(aligner, chat)) as url:
+    with running(create_app(aligner, chat)) as url:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{url}/v1/chat/completions", json=body(user), timeout=httpx.Timeout(60, read=1.0))
         assert settled(steps) < LONG
@@ -101,14 +101,14 @@ def test_a_client_that_leaves_while_it_waits_stops_the_generation_too(aligner, u
 
 @pytest.mark.parametrize(("words", "stream"), [(0, True), (0, False)])
 def test_a_model_that_stalls_is_a_504(aligner, user, words, stream):
-    with served(create_app(aligner, Stalling(words=words), timeout=0.3)) as url:
+    with running(create_app(aligner, Stalling(words=words), timeout=0.3)) as url:
         answer = httpx.post(f"{url}/v1/chat/completions", json=body(user, stream=stream), timeout=60)
     assert (answer.status_code, answer.json()["error"]["type"]) == (504, "model_timeout")
     assert roles(aligner, user) == ["user"]
 
 
 def test_a_model_that_stalls_in_mid_stream_says_so_in_the_stream(aligner, user):
-    with served(create_app(aligner, Stalling(), timeout=5)) as url:
+    with running(create_app(aligner, Stalling(), timeout=5)) as url:
         answer = httpx.post(f"{url}/v1/chat/completions", json=body(user, stream=True), timeout=60)
     events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
     assert events[0]["choices"][0]["delta"]["content"] == "Once "
@@ -125,8 +125,8 @@ def test_an_upstream_that_fails_is_a_502(aligner, user, broken):
         return ChatOpenAI(base_url=f"{url}/v1", api_key="none", model="echo", max_retries=0, timeout=10)
 
     with (
-        served(create_app(aligner, EchoChat(fail=RuntimeError("secret")))) as behind,
-        served(create_app(aligner, upstream(behind if broken == "status" else "http://127.0.0.1:9"))) as url,
+        running(create_app(aligner, EchoChat(fail=RuntimeError("secret")))) as behind,
+        running(create_app(aligner, upstream(behind if broken == "status" else "http://127.0.0.1:9"))) as url,
     ):
         for stream in (False, True):
             answer = httpx.post(f"{url}/v1/chat/completions", json=body(user, stream=stream), timeout=60)
@@ -138,7 +138,7 @@ def test_an_upstream_that_fails_is_a_502(aligner, user, broken):
 def test_a_full_queue_is_a_503(aligner, user, counted):
     chat, steps = counted
     chat.max_queue = 1
-    with served(create_app(aligner, chat)) as url:
+    with running(create_app(aligner, chat)) as url:
 
         async def ask_all():
             async with httpx.AsyncClient(timeout=2) as client:
@@ -165,7 +165,7 @@ def test_a_thousand_connections_at_once(aligner):
             writer.close()
         return lines
 
-    with served(create_app(aligner, EchoChat())) as url:
+    with running(create_app(aligner, EchoChat())) as url:
         lines = asyncio.run(hold_and_ask(int(url.rpartition(":")[2])))
     assert set(lines) == {b"HTTP/1.1 200 OK\r\n"}
     assert len(lines) == 1000
@@ -180,7 +180,7 @@ def test_a_reply_under_way_is_finished_before_the_server_stops(aligner, user):
 
     begun = threading.Event()
     answers = []
-    with served(create_app(aligner, Slow())) as url:
+    with running(create_app(aligner, Slow())) as url:
         asking = threading.Thread(
             target=lambda: answers.append(httpx.post(f"{url}/v1/chat/completions", json=body(user), timeout=60))
         )

@@ -14,6 +14,7 @@ from persona_align.models import ChatTransformers, batching
 from persona_align.models.batching import Batcher
 from persona_align.models.rows import Row
 from persona_align.models.settings import Settings
+from persona_align.runnable import AlignedRunnable, Plan
 from tests.conftest import ROOT
 from tests.models.tiny import tiny_model
 
@@ -60,6 +61,24 @@ def gate(monkeypatch):
     monkeypatch.setattr(batching, "run_round", held)
     yield made
     made.opened.set()
+
+
+class LateFlow:
+    """Prepares the request of the user "late" only when something has happened."""
+
+    def __init__(self, happened):
+        self.happened, self.late = happened, threading.Event()
+
+    def prepare(self, user_id, thread_id, messages):
+        if user_id == "late":
+            self.late.set()
+            end = time.monotonic() + 20
+            while not self.happened() and time.monotonic() < end:
+                time.sleep(0.002)
+        return Plan(messages=messages)
+
+    def finish(self, user_id, thread_id, reply):
+        pass
 
 
 def waiting(chat):
@@ -111,6 +130,44 @@ class TestMeeting:
         assert rounds == [2]
         assert (await early).content == chat.invoke(QUESTION).content
         assert late.content == chat.invoke(QUESTION, offsets=users[0]).content
+
+    @pytest.mark.parametrize("call", ["invoke", "ainvoke", "stream", "astream"])
+    async def test_a_round_waits_for_requests_that_are_being_aligned(self, chat, rounds, monkeypatch, call):
+        monkeypatch.setattr(batching, "_COMING_SECONDS", 20)
+        flow = LateFlow(lambda: waiting(chat) == 1)
+        aligned = AlignedRunnable(model=chat, flow=flow, announced=Batcher.of(chat.model).coming)
+
+        async def ask(user):
+            config = {"configurable": {"user_id": user}}
+            if call == "ainvoke":
+                return (await aligned.ainvoke(QUESTION, config)).text
+            if call == "astream":
+                return "".join([chunk.text async for chunk in aligned.astream(QUESTION, config)])
+            return await asyncio.to_thread(
+                lambda: (
+                    aligned.invoke(QUESTION, config).text
+                    if call == "invoke"
+                    else "".join(chunk.text for chunk in aligned.stream(QUESTION, config))
+                )
+            )
+
+        late = asyncio.create_task(ask("late"))
+        await until(flow.late.is_set)
+        assert await ask("early") == await late == chat.invoke(QUESTION).text
+        assert rounds == [2, 1]
+        assert Batcher.of(chat.model)._coming == 0
+
+    def test_more_requests_than_a_block_announced_are_counted_too(self, chat):
+        batcher = Batcher.of(chat.model)
+        with batcher.coming():
+            with batcher.coming():
+                assert batcher._coming == 1
+                with batcher.coming():
+                    assert batcher._coming == 1  # inside of the one that is counted
+            assert batcher._coming == 0
+            with batcher.coming(2):
+                assert batcher._coming == 2
+        assert batcher._coming == 0
 
     async def test_it_does_not_wait_for_long(self, chat):
         with Batcher.of(chat.model).coming():  # never submitted

@@ -2,7 +2,9 @@
 
 import copy
 import json
+import os
 import pickle
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from persona_align.errors import IncompatibleOffsetsError
-from persona_align.steering import ActivationOffsets, Geometry, SteeredModel
+from persona_align.steering import ActivationOffsets, Geometry, SteeredModel, SteeringBasis
 from tests.steering.helpers import random_offsets
 from tests.steering.models import build
 
@@ -147,6 +149,20 @@ def test_files_give_the_offsets_back(tmp_path: Path, form: str):
     described = json.loads((tmp_path / "a" / "activation_offsets.json").read_text())
     assert described["fingerprint"] == steered.fingerprint
     assert Geometry(**described["geometry"]) == steered.geometry
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_what_is_saved_has_the_usual_permissions(tmp_path: Path, mask: int, mode: int):
+    basis = SteeringBasis(np.ones((1, *SHAPE)), poles=[("humor", 1, "x")], fingerprint="x", limit=1.0)
+    before = os.umask(mask)
+    try:
+        _offsets(np.ones(SHAPE)).save_pretrained(tmp_path / "offsets")
+        basis.save_pretrained(tmp_path / "basis")
+    finally:
+        os.umask(before)
+    written = [path for path in tmp_path.glob("*/*") if path.is_file()]
+    assert len(written) == 4
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {mode}
 
 
 def test_another_models_offsets_are_refused_with_both_fingerprints(tmp_path: Path):
