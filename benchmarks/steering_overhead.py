@@ -135,7 +135,7 @@ def main() -> None:
     results: dict[str, Any] = {
         "parameters_million": round(sum(p.numel() for p in hf_model.parameters()) / 1e6, 1),
         "geometry": options.geometry,
-        "device": options.device,
+        "device": "cpu" if options.device == "cpu" else torch.cuda.get_device_name(options.device),
         "new_tokens": options.tokens,
         "rounds": options.rounds,
         "bound": BOUND,

@@ -6,7 +6,7 @@ __all__ = ["new_model"]
 
 
 def new_model(vocabulary: int, *, seed: int) -> Any:
-    """A fresh Llama with grouped-query attention, about 3 million parameters.
+    """A fresh Llama with grouped-query attention, about 4 million parameters.
 
     Returns:
         A transformers `LlamaForCausalLM` in float32.
@@ -19,7 +19,7 @@ def new_model(vocabulary: int, *, seed: int) -> Any:
         vocab_size=vocabulary,
         hidden_size=192,
         intermediate_size=512,
-        num_hidden_layers=6,
+        num_hidden_layers=8,
         num_attention_heads=6,
         num_key_value_heads=3,
         max_position_embeddings=2048,

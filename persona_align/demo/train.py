@@ -12,6 +12,7 @@ import random
 import shutil
 import sys
 import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from persona_align.demo.network import new_model
 from persona_align.demo.tokens import new_tokenizer
 from persona_align.demo.training.batches import chat_batches, sheet_batches
 from persona_align.demo.training.export import export
+from persona_align.demo.training.feeding import fed
 from persona_align.demo.training.learner import Learner
 from persona_align.demo.training.progress import Progress
 from persona_align.demo.training.team import Team
@@ -36,13 +38,13 @@ __all__ = ["main", "train"]
 
 STEPS = 4000
 TOKENS = 2048
-"""Tokens of a batch; a step has `BATCHES` of chats and, once the model can chat a little, as many of answer sheets."""
+"""Tokens of a batch; on a GPU, which hardly notices them, `TOKENS_GPU`."""
+TOKENS_GPU = 32768
 BATCHES = 2
+"""Batches of chats in a step and, once the model can chat a little, of answer sheets; one of each on a GPU."""
 SHEETS_FROM = 500
 """The step from which answer sheets are learnt; before it they come every `SHEETS_SELDOM` steps."""
 SHEETS_SELDOM = 5
-SHEETS_AGAIN = 2
-"""A model that learns on has answer sheets every so many steps, from the first on."""
 RATE, RATE_AGAIN = 3e-3, 2e-3
 """The learning rate of a new model, and of one that learns on."""
 
@@ -59,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--workers", type=int, choices=(1, 2), default=1, help="processes that train together")
     parser.add_argument("--threads", type=int, default=0, help="threads of each process; 0 leaves it to torch")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for a GPU, which takes larger batches")
+    parser.add_argument("--feeders", type=int, default=0, help="processes that write batches beside the training")
     parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="where checkpoints and the log are kept")
     parser.add_argument("--export", type=Path, default=Path(__file__).parent / "model", help="where the model is put")
     parser.add_argument("--export-only", action="store_true", help="export the last checkpoint without training")
@@ -85,8 +89,10 @@ def train(
     export: Path,
     export_only: bool = False,
     start: Path | None = None,
-    tokens: int = TOKENS,
-    save_every: int = 100,
+    device: str = "cpu",
+    feeders: int = 0,
+    tokens: int | None = None,
+    save_every: int | None = None,
     team: Team | None = None,
 ) -> None:
     """Train up to `steps`, from the last checkpoint in `runs` if there is one, and export the model.
@@ -101,8 +107,10 @@ def train(
         export: Folder that the model is put into.
         export_only: Whether to export the last checkpoint as it is.
         start: Folder of a trained model that is to learn on, or None for a new one.
-        tokens: Tokens of one batch.
-        save_every: Steps between checkpoints.
+        device: Where the model learns.
+        feeders: Processes that write batches; 0 writes them between the steps.
+        tokens: Tokens of one batch; as the device likes them by default.
+        save_every: Steps between checkpoints; 100, on a GPU 1000.
         team: The processes that train together; this one alone by default.
 
     Raises:
@@ -112,6 +120,9 @@ def train(
     import torch
 
     team = team or Team()
+    on_gpu = device != "cpu"
+    tokens = tokens or (TOKENS_GPU if on_gpu else TOKENS)
+    save_every = save_every or (1000 if on_gpu else 100)
     if threads:
         torch.set_num_threads(threads)
     runs.mkdir(parents=True, exist_ok=True)
@@ -120,16 +131,20 @@ def train(
     model, tokenizer, begun = _begin(runs, asked, seed, start)
     encoder = Encoder(tokenizer)
     rate = RATE_AGAIN if begun else RATE
-    learner = Learner(model, letters=encoder.letters, steps=steps, rate=rate)
-    setting = {"seed": seed, "tokens": tokens, "statements": len(asked), "calibrated_on": calibrated_on}
+    learner = Learner(model.to(device), letters=encoder.letters, steps=steps, rate=rate)
+    setting: dict[str, Any] = {"seed": seed, "tokens": tokens, "statements": len(asked), "calibrated_on": calibrated_on}
+    setting |= {"device": device, "feeders": feeders} if on_gpu or feeders else {}
     setting |= {"begun_from": begun["weights"]} if begun else {}
     history, plans = _resume(runs / "checkpoint.pt", learner, setting)
     if not export_only and (not plans or plans[-1][1] != steps):
         plans.append([learner.step, steps])
     with Progress(runs / "log.jsonl", history, steps=steps, leads=team.rank == 0) as progress:
-        chats = team.own(chat_batches(encoder, tokens=tokens, seed=seed, skip=learner.chats_seen))
-        sheets = team.own(sheet_batches(encoder, population, asked, tokens=tokens, seed=seed, skip=learner.sheets_seen))
-        each = BATCHES // team.workers
+        talk = partial(chat_batches, encoder, tokens)
+        fill = partial(sheet_batches, encoder, population, asked, tokens)
+        third = feeders // 3  # sheets are written faster than chats
+        chats = team.own(fed(talk, seed=seed, skip=learner.chats_seen, processes=feeders - third))
+        sheets = team.own(fed(fill, seed=seed, skip=learner.sheets_seen, processes=third))
+        each = 1 if on_gpu else BATCHES // team.workers
         while learner.step < steps and not export_only:
             started = time.monotonic()
             few_sheets = list(islice(sheets, each)) if _answering(learner.step, bool(begun)) else []
@@ -173,10 +188,8 @@ def _population(asked: list[Statement], answers: Path | None) -> tuple[Populatio
 
 
 def _answering(step: int, again: bool) -> bool:
-    """Whether a step has answer sheets."""
-    if again:
-        return step % SHEETS_AGAIN == 0
-    return step >= SHEETS_FROM or step % SHEETS_SELDOM == 0
+    """Whether a step has answer sheets, as all have of a model that learns on."""
+    return again or step >= SHEETS_FROM or step % SHEETS_SELDOM == 0
 
 
 def _begin(runs: Path, asked: list[Statement], seed: int, start: Path | None) -> tuple[Any, Any, dict[str, Any]]:
@@ -220,12 +233,15 @@ def _resume(path: Path, learner: Learner, setting: dict[str, Any]) -> tuple[list
     """The losses so far, and from which step on how many steps were planned."""
     if not path.exists():
         return [], []
-    extra = learner.load(path)
-    if json.loads(extra["setting"]) != setting:
-        raise PersonaAlignError(
-            f"{path} was made with {extra['setting']}, not with {json.dumps(setting)}.",
-            "Name another folder with --runs, or use the same seed and files.",
-        )
+
+    def accept(extra: dict[str, Any]) -> None:
+        if json.loads(extra["setting"]) != setting:
+            raise PersonaAlignError(
+                f"{path} was made with {extra['setting']}, not with {json.dumps(setting)}.",
+                "Name another folder with --runs, or use the same seed and files.",
+            )
+
+    extra = learner.load(path, accept)
     return list(json.loads(extra["log"])), list(json.loads(extra.get("plans", "[]")))
 
 

@@ -84,7 +84,7 @@ def calibrate(
     sets = [some for size in _SIZES if size <= dimensions for some in pole_sets(poles, size, count, rng)]
     means = [safe[list(some)].mean(0) for some in sets]
     # A mean of safe offsets nearly always is safe; where one is not, every pole gives way.
-    shrink = min((safe_strength([point]) for point in measure(means)), default=1.0)
+    shrink = min((safe_strength([point], bound=CALIBRATION_BOUND) for point in measure(means)), default=1.0)
     safe *= np.float32(shrink)
     usual = float(np.median(np.linalg.norm(safe.reshape(len(safe), -1), axis=1)))
     limit = _limit(measure, [safe[list(some)].sum(0) for some in sets], usual)

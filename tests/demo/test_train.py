@@ -1,5 +1,6 @@
 import json
 import shutil
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from persona_align import demo
 from persona_align.demo.train import main, train
 from persona_align.demo.training.attention import use_plain_attention
+from persona_align.demo.training.feeding import fed
 from persona_align.errors import PersonaAlignError
 
 MODEL = Path(demo.__file__).parent / "model"
@@ -52,6 +54,18 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, 
     assert json.loads((resumed / "training.json").read_text())["steps"] == 6
     with pytest.raises(PersonaAlignError, match="seed"):
         run(tmp_path, "broken", 8, seed=1)
+
+
+def numbered(seed, skip):
+    """An endless stream whose entries name their seed and place."""
+    return ((seed, place) for place in count(skip))
+
+
+@pytest.mark.parametrize("skip", [1, 2, 5])
+def test_batches_written_by_several_processes_go_on_where_they_were(skip):
+    whole = list(islice(fed(numbered, seed=0, skip=0, processes=2), 9))
+    assert len({tuple(batch) for batch in whole}) == 9
+    assert list(islice(fed(numbered, seed=0, skip=skip, processes=2), 9 - skip)) == whole[skip:]
 
 
 def test_a_wrong_statements_file_ends_with_a_sentence(tmp_path, capsys):

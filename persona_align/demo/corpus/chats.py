@@ -7,7 +7,7 @@ from typing import Any
 from persona_align.conditioning import ica_line
 from persona_align.conditioning.layouts import earlier_messages_block, preferences_block, with_block
 from persona_align.demo.corpus.replies import reply
-from persona_align.demo.corpus.texts import DIMENSIONS, POLES, Topic, anything, other, said, topics, varied
+from persona_align.demo.corpus.texts import DIMENSIONS, POLES, Topic, anything, other, said, topics, unsaid, varied
 from persona_align.preferences import ALIGNX, Dimension
 from persona_align.records import Comparison, Description, Turn
 
@@ -111,7 +111,7 @@ def preference_lines(wishes: Wishes, rng: random.Random) -> list[str]:
 
 def record_lines(wishes: Wishes, rng: random.Random) -> list[str]:
     """The lines of the ICA prompt for a person with some wishes, among messages that show none."""
-    more = [pair for pair in wishes.items() for _ in range(rng.choices((0, 1, 2, 3), (35, 35, 20, 10))[0])]
+    more = [pair for pair in wishes.items() for _ in range(rng.choices((0, 1, 2, 3, 5), (30, 30, 20, 10, 10))[0])]
     rng.shuffle(more)
     lines = [_record_line(key, pole, rng) for key, pole in (*wishes.items(), *more[: 8 - len(wishes)])]
     beside = rng.choices((0, 1, 2, 3), (45, 25, 18, 12))[0]
@@ -157,10 +157,12 @@ def _sentence(key: str, pole: str, rng: random.Random) -> str:
 def _beside(rng: random.Random) -> str:
     """A message that shows none of the preferences which the model knows."""
     draw = rng.random()
-    if draw < 0.4:
+    if draw < 0.35:
         return rng.choice(rng.choice(topics()).asked)
-    if draw < 0.7:
+    if draw < 0.6:
         return str(rng.choice(other()["work"])[0])
+    if draw < 0.8:
+        return rng.choice(unsaid())
     dimension = rng.choice(_UNKNOWN)
     statements = dimension.high_statements if rng.random() < 0.5 else dimension.low_statements
     return rng.choice(statements) if statements else rng.choice(other()["work"])[0]

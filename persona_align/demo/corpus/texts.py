@@ -3,6 +3,7 @@
 import random
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,9 +11,22 @@ from typing import Any
 
 from persona_align.inference.corpus import trait_statements
 from persona_align.inference.requests import request_statements
+from persona_align.inference.sentences import messages
 from persona_align.preferences import ALIGNX
 
-__all__ = ["DIMENSIONS", "HELD_OUT", "POLES", "Topic", "anything", "marks", "other", "said", "topics", "varied"]
+__all__ = [
+    "DIMENSIONS",
+    "HELD_OUT",
+    "POLES",
+    "Topic",
+    "anything",
+    "marks",
+    "other",
+    "said",
+    "topics",
+    "unsaid",
+    "varied",
+]
 
 DIMENSIONS: tuple[str, ...] = (
     "conciseness",
@@ -118,8 +132,33 @@ def said(key: str, pole: str) -> tuple[str, ...]:
     side = POLES.index(pole)
     # What the evidence head learns from is written for the same dimensions.
     shared = (*trait_statements().get((key, side), ()), *request_statements().get((key, side), ()))
-    kept = [text for text in shared if text not in anchors[-HELD_OUT:]]
+    kept = [text for text in (*shared, *_written()[key, pole]) if text not in anchors[-HELD_OUT:]]
     return (*_load("said.toml")[key][pole], *_load("spoken.toml")[key][pole], *anchors[:-HELD_OUT], *kept)
+
+
+@cache
+def unsaid() -> tuple[str, ...]:
+    """Messages that show none of the dimensions, though some show others."""
+    return tuple(
+        message.text
+        for message in messages()
+        if not _known(message.says) and not (message.subject == "self" and _known(message.unsure or ()))
+    )
+
+
+@cache
+def _written() -> dict[tuple[str, str], list[str]]:
+    """The messages that the reader of dimensions learns from, where they show just one of ours."""
+    found: dict[tuple[str, str], list[str]] = {(key, pole): [] for key in DIMENSIONS for pole in POLES}
+    for message in messages():
+        known = _known(message.says)
+        if message.subject == "self" and len(known) == 1:
+            found[known[0], POLES[message.says[known[0]] < 0]].append(message.text)
+    return found
+
+
+def _known(keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if key in DIMENSIONS]
 
 
 def varied(text: str, rng: random.Random) -> str:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,10 @@ from persona_align.demo.corpus.statements import Statement
 __all__ = ["Batch", "chat_batches", "sheet_batches", "stacked"]
 
 _POOL = 384
-"""Chats that are sorted by length together, so that a batch has little padding."""
+"""As many chats at least, for large batches more, are sorted by length together, so that a batch has little padding."""
 _TOGETHER = 8
 """Batches of sheets that are drawn at once, which is faster."""
-_LENGTHS = ((12, 0.1), (24, 0.2), (40, 0.7))
+_LENGTHS = ((4, 0.1), (12, 0.1), (24, 0.2), (40, 0.6))
 """How many statements a sheet has, and how often."""
 
 
@@ -33,13 +33,18 @@ class Batch:
     letters: Any
     facets: Any
 
+    def to(self, device: Any) -> "Batch":
+        """The same on a device."""
+        return Batch(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
 
-def chat_batches(encoder: Encoder, *, tokens: int, seed: int, skip: int = 0) -> Iterator[Batch]:
+
+def chat_batches(encoder: Encoder, tokens: int, seed: int, skip: int = 0) -> Iterator[Batch]:
     """Batches of chats of about the same length, from the one after the first `skip`."""
     number = 0
     for pool in range(10**9):
         rng = random.Random(f"{seed} chats {pool}")
-        lessons = sorted((encoder.chat(c.messages, c.learn) for c in (chat(rng) for _ in range(_POOL))), key=_length)
+        written = (chat(rng) for _ in range(max(_POOL, tokens // 16)))
+        lessons = sorted((encoder.chat(c.messages, c.learn) for c in written), key=_length)
         chunks = _chunks(lessons, tokens)
         rng.shuffle(chunks)
         for chunk in chunks:
@@ -52,7 +57,6 @@ def sheet_batches(
     encoder: Encoder,
     population: Population,
     statements: Sequence[Statement],
-    *,
     tokens: int,
     seed: int,
     skip: int = 0,

@@ -16,7 +16,7 @@ __all__ = ["export"]
 
 _COMMAND = (
     "python -m persona_align.demo.train --statements $PERSONA_ALIGN_DATA/papi/items.csv "
-    "--answers $PERSONA_ALIGN_DATA/papi/subjects.csv --seed {seed} --steps {steps} --workers 2 --threads 1"
+    "--answers $PERSONA_ALIGN_DATA/papi/subjects.csv --seed {seed} --steps {steps} "
 )
 _FIRST = "runs/first"
 """Where the card's first command keeps what the second one starts from."""
@@ -34,7 +34,7 @@ def export(learner: Learner, tokenizer: Any, folder: Path, facts: dict[str, Any]
     learner.model.config.save_pretrained(folder)
     learner.model.generation_config.save_pretrained(folder)
     # The output embedding is the input embedding; only one is kept.
-    weights = {n: p.to(torch.float16).contiguous() for n, p in learner.average.items() if n != "lm_head.weight"}
+    weights = {n: p.to("cpu", torch.float16).contiguous() for n, p in learner.average.items() if n != "lm_head.weight"}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt", "tokenizer": belongs})
     (folder / "model.safetensors").chmod(0o644)
     training = _training(learner, facts)
@@ -49,7 +49,7 @@ def export(learner: Learner, tokenizer: Any, folder: Path, facts: dict[str, Any]
 def _training(learner: Learner, facts: dict[str, Any]) -> dict[str, Any]:
     config = learner.model.config
     return {
-        "command": _COMMAND.format(**facts) + (f" --start {_FIRST}/model" if facts.get("begun_from") else ""),
+        "command": _command(facts),
         "layouts": layouts_hash(),
         "parameters": sum(p.numel() for p in learner.average.values()),
         "layers": config.num_hidden_layers,
@@ -65,6 +65,14 @@ def _training(learner: Learner, facts: dict[str, Any]) -> dict[str, Any]:
         },
         **facts,
     }
+
+
+def _command(facts: dict[str, Any]) -> str:
+    where = "--workers 2 --threads 1"
+    if "device" in facts:
+        where = f"--device {facts['device']} --feeders {facts['feeders']}"
+    again = f" --start {_FIRST}/model" if facts.get("begun_from") else ""
+    return _COMMAND.format(**facts) + where + again
 
 
 def _card(training: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """One model in training: its optimisers, its schedule, its losses, and a state that can be put down and taken up."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from persona_align.demo.training.team import Team
 
 __all__ = ["Learner"]
 
-_READ_AT = 4
+_READ_AT = 5
 """The layer whose output is asked for the facets of a person: a training aid that is not kept."""
 
 
@@ -21,9 +22,11 @@ class Learner:
         from torch import nn
 
         self.model, self.steps, self.rate, self.step = model, steps, rate, 0
-        use_plain_attention(model)
-        self.letters = torch.tensor(letters)
-        self.aid = nn.Linear(model.config.hidden_size, 30)
+        self.device = model.device
+        if self.device.type == "cpu":
+            use_plain_attention(model)
+        self.letters = torch.tensor(letters, device=self.device)
+        self.aid = nn.Linear(model.config.hidden_size, 30, device=self.device)
         matrices = [p for n, p in model.model.layers.named_parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
         rest = [p for p in (*model.parameters(), *self.aid.parameters()) if id(p) not in chosen]
@@ -46,15 +49,16 @@ class Learner:
             optimiser.zero_grad(set_to_none=True)
             for group in optimiser.param_groups:
                 group["lr"] = self.rate * self._pace()
-        losses = {"chat": 0.0, "letters": 0.0, "facets": 0.0} if answer_sheets else {"chat": 0.0}
+        names = ("chat", "letters", "facets") if answer_sheets else ("chat",)
+        sums = {name: torch.zeros((), device=self.device) for name in names}
         for batch in (*chats, *answer_sheets):
-            parts, total = self._loss(batch)
+            parts, total = self._loss(batch.to(self.device))
             share = 1 / (len(answer_sheets) if len(batch.answers) else len(chats)) / team.workers
             (total * share).backward()
             for name, value in parts.items():
-                losses[name] += float(value) * share
+                sums[name] += value * share
         parameters = [*self.model.parameters(), *(self.aid.parameters() if answer_sheets else ())]
-        losses = team.summed(parameters, losses)
+        losses = team.summed(parameters, {name: float(value) for name, value in sums.items()})
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
@@ -80,11 +84,12 @@ class Learner:
         torch.save(state, part)
         part.replace(path)
 
-    def load(self, path: Path) -> dict[str, Any]:
-        """Go on from a file; returns what was saved beside."""
+    def load(self, path: Path, accept: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """Go on from a file; returns what was saved beside, which `accept` sees first and may refuse by raising."""
         import torch
 
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        accept(state["extra"])
         self.model.load_state_dict(state["model"])
         self.aid.load_state_dict(state["aid"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -98,7 +103,7 @@ class Learner:
         from torch.nn.functional import cross_entropy
 
         wanted = len(batch.answers) > 0
-        with torch.autocast("cpu" if not torch.cuda.is_available() else "cuda", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             out = self.model.model(input_ids=batch.ids, use_cache=False, output_hidden_states=wanted)
             hidden = out.last_hidden_state.flatten(0, 1)
             logits = hidden[batch.learn] @ self.model.lm_head.weight.T
@@ -124,5 +129,5 @@ class Learner:
 
         keep = min(0.99, (self.step + 1) / (self.step + 20))
         with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                self.average[name].lerp_(parameter, 1 - keep)
+            averages = [self.average[name] for name, _ in self.model.named_parameters()]
+            torch._foreach_lerp_(averages, list(self.model.parameters()), 1 - keep)
