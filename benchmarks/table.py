@@ -149,6 +149,17 @@ ROWS = [
         "≤ 1.03 ×",
     ),
     Row(
+        "The same on an H200, Llama-3-8B geometry, bfloat16, batch 1 / 8 / 64; rows of many users against rows of one",
+        "steering_overhead_cuda",
+        lambda r: (
+            " / ".join(f"{batch['ratio_unlike']:.3f}" for batch in r["batches"].values())
+            + " ×; "
+            + " / ".join(f"{batch['ratio_unlike_to_alike']:.3f}" for batch in r["batches"].values())
+            + " ×"
+        ),
+        "≤ 1.01 ×",
+    ),
+    Row(
         "Perplexity at the default strength over unsteered: the worst of all combinations of 1 to 16 preferences",
         "steering_combinations",
         lambda r: f"{r['worst_at_the_default']:.2f}",
@@ -187,6 +198,15 @@ ROWS = [
             f"PAS's procedure: {r['reference_procedure_s_per_person']:.0f} s"
         ),
         "≤ 50 ms / ≤ 2 ms",
+    ),
+    Row(
+        "Learning what an 8B model makes of 120 statements, once for all people (H200): activations, gradients, contexts",
+        "pas_capture_cuda",
+        lambda r: (
+            f"{r['steps']['all of it, and the shared matrices']['seconds']:.0f} s, up to "
+            f"{max(step['peak_gb_beyond_before'] for step in list(r['steps'].values())[:4]):.0f} GB beside the weights"
+        ),
+        "",
     ),
     Row(
         "PAS on 75 real people, error on 180 answers after 120 others (bundled model, correct keys; lower is better)",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from persona_align.steering.asking import Asked, questions
 from persona_align.steering.contexts import context_shifts
+from persona_align.steering.group import Group
 from persona_align.steering.lessons import in_evaluation
 from persona_align.steering.linear import ResponseRidge
 from persona_align.steering.offsets import ActivationOffsets, Positions
@@ -134,7 +135,9 @@ class ActivationSearch:
         # What moving each head along one statement's own difference does to that statement's answer, [heads, items].
         self._own = np.einsum("hid,hid->hi", captured.gradient, self._probes.difference, dtype=np.float64)
 
-    def fit(self, answers: ArrayLike, *, method: Method = "linear", seed: int = 0) -> ActivationOffsets:
+    def fit(
+        self, answers: ArrayLike, *, method: Method = "linear", seed: int = 0, group: ArrayLike | None = None
+    ) -> ActivationOffsets:
         """The offsets of one person.
 
         Args:
@@ -143,6 +146,8 @@ class ActivationSearch:
                 solves for the answers through the model's gradients; "optimize" goes on from there with a few real
                 optimisation steps.
             seed: Of what a method draws; the present ones draw nothing.
+            group: Other people's answers to the same statements, [people, statements], from which this person borrows
+                where they gave none; worth the most below about 40 answers.
 
         Returns:
             The offsets, at a strength that follows in closed form from the linearised response. Zero, with a reason,
@@ -151,15 +156,20 @@ class ActivationSearch:
         Raises:
             ValueError: A wrong number of answers, or a value outside 1 to 5.
         """
-        return self.fit_many(_one_person(answers), method=method, seed=seed)[0]
+        return self.fit_many(_one_person(answers), method=method, seed=seed, group=group)[0]
 
-    def fit_many(self, matrix: ArrayLike, *, method: Method = "linear", seed: int = 0) -> list[ActivationOffsets]:
+    def fit_many(
+        self, matrix: ArrayLike, *, method: Method = "linear", seed: int = 0, group: ArrayLike | None = None
+    ) -> list[ActivationOffsets]:
         """The offsets of many people, [people, statements]; see `fit`."""
         if method not in get_args(Method):
             msg = f"method must be one of {', '.join(get_args(Method))}, not {method!r}"
             raise ValueError(msg)
         answers = self._checked(matrix)
         reasons = [_unusable(row, method) for row in answers]
+        if group is not None:
+            usable = [reason is None for reason in reasons]
+            answers[usable] = Group(self._checked(group)).complete(answers[usable])
         found: list[ActivationOffsets] = []
         for start in range(0, len(answers), _PEOPLE_AT_ONCE):
             part, why = answers[start : start + _PEOPLE_AT_ONCE], reasons[start : start + _PEOPLE_AT_ONCE]
