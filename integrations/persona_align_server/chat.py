@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
 
 from persona_align.aligner import PersonaAligner
@@ -119,6 +119,7 @@ def _keywords(asked: ChatRequest) -> dict[str, Any]:
         "max_tokens": asked.max_completion_tokens or asked.max_tokens,
         "stop": [asked.stop] if isinstance(asked.stop, str) else asked.stop,
         "seed": asked.seed,
+        **asked.model_dump(include={"tools", "tool_choice", "response_format"}, exclude_none=True),
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -152,15 +153,15 @@ async def _events(
     try:
         async with aclosing(_in_time(aligned.astream(messages, config, **keywords), service.timeout)) as chunks:
             async for chunk in chunks:
-                if isinstance(chunk, AIMessage):
-                    usage = _usage(chunk) or usage
-                    finish = chunk.response_metadata.get("finish_reason") or finish
-                text = str(chunk.text) if isinstance(chunk, BaseMessage) else str(chunk)
-                persona = {} if not isinstance(chunk, AIMessage) else _persona(chunk)
-                if text or role or persona:
-                    choice = {"index": 0, "delta": {**role, "content": text}, "finish_reason": None}
-                    yield _event({**head, "choices": [choice], **persona})
+                message = chunk if isinstance(chunk, AIMessage) else AIMessage(str(chunk))
+                usage = _usage(message) or usage
+                finish = message.response_metadata.get("finish_reason") or finish
+                persona, calls = _persona(message), _called(message)
+                if message.text or role or persona or calls:
+                    delta = {**role, "content": str(message.text), **calls}
+                    yield _event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **persona})
                     role = {}
+                    finish = "tool_calls" if calls else finish
     except Exception as error:
         if role:
             raise
@@ -171,6 +172,30 @@ async def _events(
     if asked.stream_options is not None and asked.stream_options.include_usage:
         yield _event({**head, "choices": [], "usage": usage})
     yield "data: [DONE]\n\n"
+
+
+def _called(message: AIMessage) -> dict[str, Any]:
+    """The tool calls in a message, or of a chunk the parts of them, in the form of a delta."""
+    if not isinstance(message, AIMessageChunk):
+        calls = [{"index": i, **call} for i, call in enumerate(_calls(message))]
+        return {"tool_calls": calls} if calls else {}
+    parts = []
+    for part in message.tool_call_chunks:
+        begun = {"id": part["id"], "type": "function"} if part["id"] else {}
+        named = {"name": part["name"]} if part["name"] else {}
+        parts.append({"index": part["index"] or 0, **begun, "function": {**named, "arguments": part["args"] or ""}})
+    return {"tool_calls": parts} if parts else {}
+
+
+def _calls(message: AIMessage) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": call["id"],
+            "type": "function",
+            "function": {"name": call["name"], "arguments": json.dumps(call["args"])},
+        }
+        for call in message.tool_calls
+    ]
 
 
 async def _in_time(chunks: Any, timeout: float | None) -> AsyncGenerator[Any]:
@@ -200,14 +225,7 @@ def _completion(reply: Any, name: str) -> dict[str, Any]:
     message = reply if isinstance(reply, AIMessage) else AIMessage(str(reply))
     content: dict[str, Any] = {"role": "assistant", "content": str(message.text)}
     if message.tool_calls:
-        content["tool_calls"] = [
-            {
-                "id": call["id"],
-                "type": "function",
-                "function": {"name": call["name"], "arguments": json.dumps(call["args"])},
-            }
-            for call in message.tool_calls
-        ]
+        content["tool_calls"] = _calls(message)
     finish = "tool_calls" if message.tool_calls else message.response_metadata.get("finish_reason") or "stop"
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",

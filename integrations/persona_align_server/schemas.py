@@ -1,9 +1,9 @@
 """What requests and responses look like."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "ChatRequest",
@@ -53,6 +53,35 @@ class ChatMessage(BaseModel):
     content: str | list[dict[str, Any]] | None = None
 
 
+class Function(BaseModel):
+    """A function that the model may call."""
+
+    model_config = ConfigDict(extra="allow")
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Tool(BaseModel):
+    """A tool on offer, or the one that was chosen."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Literal["function"]
+    function: Function
+
+
+class ResponseFormat(BaseModel):
+    """The form of the reply."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _has_schema(self) -> Self:
+        if self.type == "json_schema" and not isinstance((self.json_schema or {}).get("schema"), dict):
+            raise ValueError("json_schema.schema is missing")
+        return self
+
+
 class StreamOptions(BaseModel):
     """Of a stream."""
 
@@ -75,7 +104,17 @@ class ChatRequest(BaseModel):
     max_completion_tokens: Annotated[int, Field(ge=1, le=100_000)] | None = None
     stop: Text | Annotated[list[Text], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=500)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | Tool | None = None
+    response_format: ResponseFormat | None = None
     persona: Persona = Persona()
+
+    @model_validator(mode="after")
+    def _chosen_tool_exists(self) -> Self:
+        named = {tool.function.name for tool in self.tools or ()}
+        if isinstance(self.tool_choice, Tool) and self.tool_choice.function.name not in named:
+            raise ValueError(f"tool_choice names {self.tool_choice.function.name!r}, which is none of the tools")
+        return self
 
 
 class ModelEntry(BaseModel):

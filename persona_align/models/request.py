@@ -148,8 +148,12 @@ def _room(model: Any, prompt: int) -> int | None:
     return limit - prompt
 
 
-def _tools(tools: Sequence[dict[str, Any]] | None, choice: str | None) -> tuple[list[dict[str, Any]], str]:
+def _tools(
+    tools: Sequence[dict[str, Any]] | None, choice: str | dict[str, Any] | None
+) -> tuple[list[dict[str, Any]], str]:
     offered = list(tools or ())
+    if isinstance(choice, dict):  # as OpenAI's API writes it
+        choice = str(choice.get("function", choice).get("name"))
     if not offered or choice == "none":
         return [], ""
     if choice in (None, "auto"):

@@ -7,10 +7,12 @@ import httpx
 import openai
 import pytest
 
-from persona_align import PersonaAligner, Turn
+from persona_align import ChatTransformers, PersonaAligner, Turn
 from persona_align.testing import EchoChat
 from persona_align_server import Keys, create_app
 from persona_align_server.serve import running
+from tests.models.scripted import ScriptedModel
+from tests.models.tiny import tiny_tokenizer
 
 SHORT = Turn(role="user", text="Please keep your answers short and to the point, I hate long explanations.")
 KEYS = {"key-of-ada": "ada", "key-of-ben": "ben", "service-key": "*"}
@@ -220,3 +222,72 @@ def test_an_upstream_openai_server_becomes_personal(address, aligner):
         assert "Concise" in ask(url, user="ada").choices[0].message.content
         chunks = ask(url, user="ada", stream=True)
         assert "Concise" in "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+
+
+ADD = {"type": "function", "function": {"name": "add", "description": "Add.", "parameters": {"type": "object"}}}
+ADDING = '{"name": "add", "arguments": {"a": 1}}'
+
+
+@pytest.fixture(scope="module")
+def calling(aligner):
+    """A local model that calls a tool where it is offered one, behind two servers: one is the other's upstream."""
+    from langchain_openai import ChatOpenAI
+
+    tokenizer = tiny_tokenizer()
+    model = ScriptedModel(tokenizer, lambda prompt: f"<tool_call>{ADDING}</tool_call>" if "add" in prompt else "Hello")
+    local = ChatTransformers(model=model, tokenizer=tokenizer)
+    with running(create_app(aligner, local, mode="off")) as behind:
+        upstream = ChatOpenAI(base_url=f"{behind}/v1", api_key="none", model="local", max_retries=0,
+                              extra_body={"user": "relay"})  # fmt: skip
+        with running(create_app(aligner, upstream)) as url:
+            yield {"local": behind, "upstream": url}
+
+
+@pytest.mark.parametrize("where", ["local", "upstream"])
+@pytest.mark.parametrize("choice", ["auto", "required", {"type": "function", "function": {"name": "add"}}])
+def test_tools_reach_the_model_and_its_calls_the_client(calling, where, choice):
+    settings = {"user": "ada", "tools": [ADD], "tool_choice": choice}
+    whole = ask(calling[where], "1 + 2?", **settings).choices[0]
+    assert whole.finish_reason == "tool_calls"
+    call = whole.message.tool_calls[0]
+    assert (call.function.name, json.loads(call.function.arguments)) == ("add", {"a": 1})
+    chunks = [chunk.choices[0] for chunk in ask(calling[where], "1 + 2?", stream=True, **settings) if chunk.choices]
+    parts = [part for chunk in chunks for part in chunk.delta.tool_calls or ()]
+    assert {part.index for part in parts} == {0}
+    assert [part.function.name for part in parts if part.function.name] == ["add"]
+    assert json.loads("".join(part.function.arguments for part in parts)) == {"a": 1}
+    assert chunks[-1].finish_reason == "tool_calls"
+
+
+def test_a_conversation_goes_on_after_a_tool(calling, aligner):
+    called = {"id": "c1", "type": "function", "function": {"name": "multiply", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "Say hello."},
+        {"role": "assistant", "content": None, "tool_calls": [called]},
+        {"role": "tool", "tool_call_id": "c1", "content": "3"},
+    ]
+    with client(calling["upstream"]) as opened:
+        reply = opened.chat.completions.create(model="local", messages=messages, user="ada")
+    assert reply.choices[0].message.content == "Hello"
+    assert [r.get("role") for r in aligner.export("ada")["records"]] == ["user", "assistant"]  # the first is SHORT
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tools": [{"type": "function"}]},
+        {"tools": [ADD], "tool_choice": {"type": "function", "function": {"name": "subtract"}}},
+        {"response_format": {"type": "json_schema"}},
+        {"response_format": {"type": "poem"}},
+    ],
+)
+def test_wrong_tools_and_formats_are_the_clients_mistake(calling, wrong):
+    with pytest.raises(openai.UnprocessableEntityError):
+        ask(calling["local"], user="ada", **wrong)
+
+
+def test_a_wanted_format_reaches_the_model(calling):
+    schema = {"type": "json_schema", "json_schema": {"name": "sum", "schema": {"title": "add"}}}
+    assert ask(calling["local"], "Hi", user="ada").choices[0].message.content == "Hello"
+    told = ask(calling["local"], "Hi", user="ada", response_format=schema).choices[0].message.content
+    assert ADDING in told
