@@ -5,6 +5,7 @@ folder and not one big database. A user's hash says which: the manifest maps bit
 and a shard that grows too large is split in two by the next bit.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -18,7 +19,14 @@ from persona_align.memory.index_files import clear_unused, index_folders
 from persona_align.memory.pool import OPEN_BYTES, ShardPool
 from persona_align.memory.recovery import Recovery, salvage
 from persona_align.memory.rows import Row, user_key
-from persona_align.memory.shard import Shard, batches, open_folder
+from persona_align.memory.shard import (
+    DamagedShardError,
+    InterruptedIndexError,
+    Shard,
+    batches,
+    check_indexes,
+    open_folder,
+)
 
 __all__ = ["Embedded", "Submission"]
 
@@ -26,6 +34,7 @@ LANE_BITS = 4
 """A new folder starts with up to 16 shards, each with a lane of writes."""
 SPLIT_AT = 20_000
 """A shard with more rows is split; erasing copies at most about as many."""
+_LOG = logging.getLogger("persona_align.memory")
 
 
 class Submission(NamedTuple):
@@ -50,6 +59,7 @@ class Embedded:
         self._lane_bits = int(folder.manifest["lane_bits"])
         self.lanes = 1 << self._lane_bits
         self.pool = ShardPool(folder.shards, most_bytes=open_bytes)
+        self.recovered: list[Recovery] = []
         self._signed: set[str] = set()
         self._rows: dict[str, int] = {}
         self._counted: set[str] = set()
@@ -141,23 +151,38 @@ class Embedded:
                 remove(folder)
 
     def resume(self) -> None:
-        """Finish the erasures and undo the writes that a process left when it was killed."""
+        """Make whole what a process left when it was killed: indexes, erasures, and writes, which are undone."""
+        for prefix, name in self.folder.manifest["shards"].items():
+            try:
+                check_indexes(self.folder.shards / name)
+            except InterruptedIndexError as error:
+                self.recover(prefix, error)
+            clear_unused(index_folders(self.folder.shards / self.folder.manifest["shards"][prefix]))
         for intent in self.folder.intents():
-            user_id = intent["user_id"]
-            prefix = self.locate(user_id)
-            with self.lease(user_id) as shard:
-                ids = [] if shard is None else _concerned(shard, intent)
-                left = False if shard is None else set(shard.ids(user_id)) > set(ids)
-            if prefix in self.folder.manifest["shards"]:
-                self.rebuild(prefix, without=ids, without_users=[] if left or not intent["everything"] else [user_id])
-            self.folder.end(intent["file"])
+            try:
+                self._finish(intent)
+            except DamagedShardError as error:
+                self.recover(self.locate(intent["user_id"]), error)
+                self._finish(intent)
 
-    def recover(self, user_id: str) -> Recovery | None:
-        """Replace a user's damaged shard by what can still be read of it; the caller holds the lane.
-
-        The damaged folder is kept under `damaged/`, until somebody who may be in it is forgotten.
-        """
+    def _finish(self, intent: Mapping[str, Any]) -> None:
+        user_id = intent["user_id"]
         prefix = self.locate(user_id)
+        with self.lease(user_id) as shard:
+            ids = [] if shard is None else _concerned(shard, intent)
+            left = False if shard is None else set(shard.ids(user_id)) > set(ids)
+        if prefix in self.folder.manifest["shards"]:
+            self.rebuild(prefix, without=ids, without_users=[] if left or not intent["everything"] else [user_id])
+        if intent["kind"] == "forget":
+            self.discard_damaged(user_id)
+        self.folder.end(intent["file"])
+
+    def recover(self, prefix: str, damage: DamagedShardError) -> Recovery | None:
+        """Replace a damaged shard by what can still be read of it, and tell; the caller holds the lane.
+
+        The damaged folder is kept under `damaged/`, until somebody who may be in it is forgotten. Where only writing
+        an index was interrupted nothing is lost, nor kept of it.
+        """
         name = self.folder.manifest["shards"].get(prefix)
         if name is None:
             return None
@@ -174,10 +199,24 @@ class Embedded:
         settle(self.folder.shards / new_name)
         clear_unused(index_folders(self.folder.shards / new_name))
         sync_tree(self.folder.shards / new_name)
-        self.folder.set_aside(name)
+        lost = recovery.without_embedding or not isinstance(damage, InterruptedIndexError)
+        if lost:
+            self.folder.set_aside(name)
         self.folder.switch(prefix, {prefix: new_name})
         with suppress(OSError):
             remove(self.folder.shards / name)
+        if not lost:
+            _LOG.info("%s It was made anew from its %d records.", damage.message, recovery.records)
+            return recovery
+        _LOG.warning(
+            "A shard of the memory was damaged (%s): %d records were recovered, %d of them without their embedding "
+            "(run `persona-align reembed`); %d database rows could not be read.",
+            damage.message,
+            recovery.records,
+            recovery.without_embedding,
+            recovery.unreadable,
+        )
+        self.recovered.append(recovery)
         return recovery
 
     def users(self) -> Iterator[str]:

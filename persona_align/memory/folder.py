@@ -89,9 +89,12 @@ class Folder:
         write_atomically(self.path / "clock", str(bound).encode())
 
     def intents(self) -> list[dict[str, Any]]:
-        """What was under way when the last process ended, in the order it was begun."""
-        files = sorted((self.path / "intents").glob("*.json"))
-        return [{**json.loads(file.read_text(encoding="utf-8")), "file": file.name} for file in files]
+        """What is under way, or was when the last process ended, in the order it was begun."""
+        found = []
+        for file in sorted((self.path / "intents").glob("*.json")):
+            with suppress(FileNotFoundError):  # another thread has just finished it
+                found.append({**json.loads(file.read_text(encoding="utf-8")), "file": file.name})
+        return found
 
     def begin(self, name: str, intent: Mapping[str, Any]) -> str:
         """Put an intent on disk; gives the name to end it with."""
@@ -109,8 +112,9 @@ class Folder:
         for folder in self.shards.iterdir():
             if folder.name not in known:
                 remove(folder)
-        for leftover in self.path.rglob("*.part"):
-            leftover.unlink(missing_ok=True)
+        for folder in (self.path, self.path / "intents"):
+            for leftover in folder.glob("*.part"):
+                leftover.unlink(missing_ok=True)
 
     def set_aside(self, name: str) -> None:
         """Keep a damaged shard under `damaged/`."""

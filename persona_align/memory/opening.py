@@ -13,7 +13,6 @@ from persona_align.errors import IncompatibleStoreError, StoreUnavailableError
 from persona_align.memory.clock import Clock
 from persona_align.memory.embedded import LANE_BITS, Embedded
 from persona_align.memory.folder import FORMAT, Folder, remove
-from persona_align.memory.index_files import clear_unused, index_folders
 from persona_align.memory.server import Server, check_url
 
 __all__ = ["close_backend", "open_backend"]
@@ -62,8 +61,6 @@ def _open_folder(folder: Folder, made_with: dict[str, Any], lane_bits: int) -> E
         if folder.manifest["space"] != made_with["space"]:
             folder.update({"space": made_with["space"]})
     folder.sweep()
-    for shard in folder.shards.iterdir():  # a process that was killed may not have come to it
-        clear_unused(index_folders(shard))
     backend = Embedded(folder)
     try:
         backend.resume()

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_align.errors import InvalidRecordError, StoreUnavailableError
+from persona_align.errors import InvalidRecordError
+from persona_align.memory.index_files import index_folders
+from persona_align.memory.index_map import read_vectors
 from persona_align.memory.rows import Row, entry_of, numbers_of, row_id
-from persona_align.memory.shard import batches, open_folder
 
 __all__ = ["Recovery", "salvage"]
 
@@ -48,13 +49,13 @@ def salvage(folder: Path, dimension: int) -> tuple[list[Row], Recovery]:
         row = _valid(metadata, dimension)
         if row is not None:
             rows[row.id] = row
-    missing = [key for key in rows if key not in vectors]
-    vectors.update(_read_index(folder, missing))
+    for index in index_folders(folder):
+        vectors = {**read_vectors(index), **vectors}
     whole = [
         Row(key, vectors[key], row.metadata) if _usable(vectors.get(key), dimension) else row
         for key, row in rows.items()
     ]
-    lost = sum(not row.embedding.any() for row in whole)
+    lost = sum(not _usable(vectors.get(key), dimension) for key in rows)
     return whole, Recovery(shard=folder.name, records=len(whole), without_embedding=lost, unreadable=unreadable)
 
 
@@ -113,28 +114,6 @@ def _valid(metadata: dict[str, Any], dimension: int) -> Row | None:
     except (KeyError, TypeError, ValueError, AttributeError, InvalidRecordError):
         return row
     return row._replace(metadata={**row.metadata, **scored})
-
-
-def _read_index(folder: Path, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    vectors: dict[str, NDArray[np.float32]] = {}
-    try:
-        shard = open_folder(folder)
-    except StoreUnavailableError:
-        return vectors
-    try:
-        waiting = list(batches(ids, 500))
-        while waiting:
-            part = waiting.pop()
-            try:
-                vectors.update((row.id, row.embedding) for rows in shard.rows(part) for row in rows)
-            except StoreUnavailableError:
-                if len(ids) > 100 and not vectors and len(part) == 1:
-                    break  # nothing can be read at all
-                if len(part) > 1:
-                    waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
-    finally:
-        shard.close()
-    return vectors
 
 
 def _usable(vector: NDArray[np.float32] | None, dimension: int) -> bool:

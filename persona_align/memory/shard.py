@@ -12,9 +12,19 @@ import numpy as np
 
 from persona_align.errors import StoreUnavailableError
 from persona_align.memory.index_files import clear_lengths, clear_unused, index_folders
+from persona_align.memory.index_map import is_interrupted, keep_maps
 from persona_align.memory.rows import Row, user_key
 
-__all__ = ["DamagedShardError", "Shard", "batches", "client_of", "open_folder", "translated"]
+__all__ = [
+    "DamagedShardError",
+    "InterruptedIndexError",
+    "Shard",
+    "batches",
+    "check_indexes",
+    "client_of",
+    "open_folder",
+    "translated",
+]
 
 PAGE = 1000
 """How many rows are read from Chroma at once."""
@@ -30,17 +40,30 @@ def open_folder(path: Path, *, create: bool = False) -> "Shard":
     """The shard in a folder of its own, with embedded Chroma.
 
     Raises:
+        InterruptedIndexError: A process was killed while it put an index on disk.
         StoreUnavailableError: Chroma cannot open it.
     """
     with translated():
         if create:
             _log_ahead(path)
+        else:
+            check_indexes(path)
         client = client_of(path)
         try:
             return Shard(client, "records", "users", create=create, path=path)
         except BaseException:
             client.close()
             raise
+
+
+def check_indexes(path: Path) -> None:
+    """Refuse a shard's folder, which nobody has open, whose indexes are not whole.
+
+    Raises:
+        InterruptedIndexError: A process was killed while it put one on disk.
+    """
+    if any(is_interrupted(index) for index in index_folders(path)):
+        raise InterruptedIndexError(f"Putting an index of {path} on disk was interrupted.", _RECOVERED)
 
 
 def _log_ahead(path: Path) -> None:
@@ -99,6 +122,7 @@ class Shard:
             self._wake()
         self._indexes = index_folders(path) if path else set()
         clear_unused(self._indexes)
+        keep_maps(self._indexes)
 
     def close(self) -> None:
         """Release the client's files and threads."""
@@ -206,10 +230,12 @@ class Shard:
         with translated():
             yield
         if self._path is not None:
-            if writes and len(self._indexes) < 2:  # each is made by the first write to its collection
-                new = index_folders(self._path) - self._indexes
-                clear_unused(new)
-                self._indexes |= new
+            if writes:
+                if len(self._indexes) < 2:  # each is made by the first write to its collection
+                    new = index_folders(self._path) - self._indexes
+                    clear_unused(new)
+                    self._indexes |= new
+                keep_maps(self._indexes)
             clear_lengths(self._indexes)
 
 
@@ -238,6 +264,10 @@ class DamagedShardError(StoreUnavailableError):
     """Chroma's files of one shard are damaged."""
 
 
+class InterruptedIndexError(DamagedShardError):
+    """An index of one shard was written in part, and everything is still there to make it anew."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """What Chroma, its database or the network raise, as errors of this library."""
@@ -263,6 +293,7 @@ def translated() -> Iterator[None]:
         raise
 
 
+_RECOVERED = "Open the memory again: what can be read is recovered."
 _DISK = "Check the folder's permissions and the free disk space; what was acknowledged is kept."
 _DAMAGE = (
     "malformed",
@@ -270,6 +301,7 @@ _DAMAGE = (
     "corrupt",
     "hnsw",
     "Error finding id",
+    "Error getting embedding",
     "does not exist",
     "no such table",
     "disk image",
@@ -279,7 +311,5 @@ _DAMAGE = (
 def _explained(error: BaseException) -> StoreUnavailableError:
     text = str(error)
     if any(sign in text for sign in _DAMAGE):
-        return DamagedShardError(
-            f"Chroma's files are damaged: {text}.", "Open the memory again: what can be read is recovered."
-        )
+        return DamagedShardError(f"Chroma's files are damaged: {text}.", _RECOVERED)
     return StoreUnavailableError(f"Chroma could not read or write: {text}.", _DISK)

@@ -1,6 +1,5 @@
 """Memory: append, read, and erase what users did, in a folder, on a Chroma server, or in private."""
 
-import logging
 import os
 import time
 import uuid
@@ -40,7 +39,6 @@ SUMMARIES = 8
 SLACK = 100
 """A user's surplus beyond the cap is erased when there are this many more than twice as many records."""
 _MOST_REVISIONS = 100_000
-_LOG = logging.getLogger("persona_align.memory")
 _T = TypeVar("_T")
 
 
@@ -70,7 +68,7 @@ class Memory:
         self.dimension = dimension
         self.retention = retention
         self.max_records = max_records
-        self.recovered: list[Recovery] = []
+        self.recovered: list[Recovery] = backend.recovered if isinstance(backend, Embedded) else []
         """What became of shards that were found damaged."""
         self.summarise: Callable[[Sequence[Entry], Sequence[Entry]], Entry] | None = None
         """Makes the summary of entries that the cap drops, earlier summaries among them, given those that stay."""
@@ -294,28 +292,19 @@ class Memory:
         """Call; when the user's shard turns out to be damaged, recover what can be read of it and call again."""
         try:
             return call()
-        except DamagedShardError as damage:
+        except DamagedShardError:
             if not isinstance(self.backend, Embedded):
                 raise
             with self._lane(user_id).lock:
                 try:
                     return call()  # another thread may have been first
-                except DamagedShardError:
-                    recovery = self.backend.recover(user_id)
+                except DamagedShardError as error:
+                    recovery = self.backend.recover(self.backend.locate(user_id), error)
                 self._floor = self._writes = self._writes + 1
                 self._revisions.clear()
                 self._cache.clear()
             if recovery is None:
                 raise
-            _LOG.warning(
-                "A shard of the memory was damaged (%s): %d records were recovered, %d of them without their "
-                "embedding (run `persona-align reembed`); %d database rows could not be read.",
-                damage.message,
-                recovery.records,
-                recovery.without_embedding,
-                recovery.unreadable,
-            )
-            self.recovered.append(recovery)
             return call()
 
     def _lane(self, user_id: str) -> Lane[Submission]:

@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -64,7 +65,7 @@ def one_life(folder, seed, given):
         try:
             live(folder, seed, writing, only_look=given is None)
         except BaseException as error:
-            tell(writing, {"kind": "error", "text": repr(error)})
+            tell(writing, {"kind": "error", "text": told(error)})
         os._exit(0)
     os.close(writing)
     deadline = None
@@ -164,7 +165,7 @@ def use(memory, user, kept, given, writing, name):
             apply({user: kept}, operation)
             tell(writing, {"kind": "done", "operation": operation})
     except BaseException as error:
-        tell(writing, {"kind": "error", "text": repr(error)})
+        tell(writing, {"kind": "error", "text": told(error)})
 
 
 def choose(given, user, kept, name):
@@ -212,6 +213,10 @@ def differences(expected, in_flight, found):
             extra = set(found[user]) - set(expected[user]) - set(finished_[user])
             half = set(found[user]) ^ set(expected[user])
             yield f"{user}: lost {sorted(lost)}, unexpected {sorted(extra)}, half of {in_flight}: {sorted(half)}"
+
+
+def told(error):
+    return "".join(traceback.format_exception(error))
 
 
 def tell(writing, message):

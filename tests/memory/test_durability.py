@@ -13,7 +13,7 @@ from persona_align.errors import IncompatibleStoreError, StoreUnavailableError
 from persona_align.memory.clock import Clock
 from persona_align.memory.store import Memory
 from tests.memory.canary import forms, scan
-from tests.memory.entries import MADE_WITH, entry, same, texts
+from tests.memory.entries import MADE_WITH, entry, same, texts, vector
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -189,6 +189,61 @@ def test_a_newer_format_or_another_encoder_is_refused_and_another_space_is_fine(
         (anywhere / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
         with pytest.raises(IncompatibleStoreError, match="--upgrade"):
             open_memory()
+
+
+def append_to(folder, user, numbers):
+    with Memory.open(folder, **MADE_WITH) as memory:
+        for start in range(numbers.start, numbers.stop, 100):
+            memory.append(user, [entry(f"text {i}", id=f"{i}", seed=i) for i in range(start, start + 100)])
+
+
+def half_a_map(index, before):
+    written = (index / "index_metadata.pickle").read_bytes()
+    (index / "index_metadata.pickle").write_bytes(written[: len(written) // 2])
+    copy_back(index, before, "index_metadata.kept")
+
+
+def an_old_map(index, before):
+    copy_back(index, before, "index_metadata.pickle", "index_metadata.kept")
+
+
+def half_of_the_vectors(index, before):
+    an_old_map(index, before)
+    known = (before / "data_level0.bin").stat().st_size
+    os.truncate(index / "data_level0.bin", (known + (index / "data_level0.bin").stat().st_size) // 2)
+
+
+def copy_back(index, before, *names):
+    for name in names:
+        if (before / name).exists():
+            shutil.copy2(before / name, index / name)
+        else:
+            (index / name).unlink()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("how", [half_a_map, an_old_map, half_of_the_vectors])
+def test_an_index_that_a_killed_process_wrote_in_part_costs_no_vector(tmp_path, how, first):
+    """The database of an earlier moment and the index of a later one, as if it had been killed just then."""
+    folder, before = tmp_path / "memory", tmp_path / "before"
+    kept = 60 if first else 260
+    with Memory.open(folder, **MADE_WITH) as memory:
+        for i in range(kept):
+            memory.append("ada", [entry(f"text {i}", id=f"{i}", seed=i)])
+        shard = shard_of(memory, "ada").relative_to(folder)
+    shutil.copytree(folder, before)
+    append_to(folder, "ada", range(1000, 1200))
+    for name in ("chroma.sqlite3", "chroma.sqlite3-wal", "chroma.sqlite3-shm"):
+        copy_back(folder / shard, before / shard, *[name] * ((folder / shard / name).exists()))
+    for index in (folder / shard).glob("*/"):
+        if (index / "index_metadata.pickle").exists():
+            how(index, before / shard / index.name)
+    append_to(folder, "ada", range(2000, 2200))
+    with Memory.open(folder, **MADE_WITH) as memory:
+        found = {each.record.id: each.embedding.tobytes() for each in memory.history("ada").entries}
+        assert found == {f"{i}": vector(i).tobytes() for i in (*range(kept), *range(2000, 2200))}
+        assert not memory.recovered
+        assert not memory.backend.folder.damaged()
 
 
 def test_a_private_memory_leaves_nothing(tmp_path, monkeypatch):

@@ -238,6 +238,13 @@ def test_what_is_recorded_after_a_failed_forget_is_not_erased_by_finishing_it(tm
     assert scan(folder, forms(SECRETS)) == {}
 
 
+def test_an_intent_that_another_thread_has_just_finished_stops_no_forget(tmp_path):
+    with Memory.open(tmp_path / "memory", **MADE_WITH) as memory:
+        memory.append("ada", [entry("Hello.")])
+        (tmp_path / "memory" / "intents" / "write-x.json").symlink_to("gone")  # listed, but not there when it is read
+        assert memory.forget("ada").erased == 1
+
+
 def test_a_write_that_failed_half_way_leaves_nothing_of_a_user_who_is_forgotten_then(tmp_path, monkeypatch):
     folder = tmp_path / "memory"
     monkeypatch.setattr("persona_align.memory.shard.MOST_ROWS", 3)
