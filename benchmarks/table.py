@@ -200,7 +200,7 @@ ROWS = [
         "≤ 50 ms / ≤ 2 ms",
     ),
     Row(
-        "Learning what an 8B model makes of 120 statements, once for everybody (H200): activations, gradients, contexts",
+        "Learning what an 8B model makes of 120 statements, once for all (H200): activations, gradients, contexts",
         "pas_capture_cuda",
         lambda r: (
             f"{r['steps']['all of it, and the shared matrices']['seconds']:.0f} s, up to "
