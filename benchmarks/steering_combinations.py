@@ -62,6 +62,10 @@ def main() -> None:
         "sets_of_each_size": options.sets,
         "limit": round(basis.limit, 3),
         "preferences": sizes,
+        "median_at_the_default": max(entry["1.0"]["median"] for entry in sizes.values()),
+        "within_the_bound_at_the_default": round(
+            1 - float(np.mean([entry["1.0"]["over_the_bound"] for entry in sizes.values()])), 3
+        ),
         "worst_at_the_default": max(entry["1.0"]["worst"] for entry in sizes.values()),
         "beside_words": {share: _told(points) for share, points in beside.items()},
     }

@@ -147,7 +147,7 @@ class SteeringBasis:
         return tuple(dict.fromkeys(key for key, _, _ in self.poles))
 
     def offsets(self, vector: PreferenceVector, strength: float = 1.0) -> ActivationOffsets:
-        """The confidence-weighted sum over what is known of a person.
+        """The confidence-weighted sum over the three strongest preferences known of a person.
 
         Only readings over their space's confidence floor count, never a sensitive or open-valued dimension, and never
         a pole that must not reach a model.

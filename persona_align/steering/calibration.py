@@ -1,4 +1,9 @@
-"""How much of each pole, and of several together, a model bears: measured, so that strength 1.0 is safe by default."""
+"""How much of each pole, and of several together, a model bears: measured, so that strength 1.0 is safe by default.
+
+What a preference adds to a reply is unlikely to the model that does not know of it: each joke or checklist costs some
+perplexity, however fluent. So a pole alone, a mean of poles and most combinations keep the bound, not the unluckiest of
+all combinations: a norm that spares even that one lets nothing show.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +14,7 @@ from numpy.typing import NDArray
 from persona_align.steering.progress import Progress
 from persona_align.steering.prompting import rendered, token_ids
 from persona_align.steering.steered import SteeredModel
-from persona_align.steering.strength import FluencyPoint, combined, fluency, safe_strength
+from persona_align.steering.strength import STRONGEST, FluencyPoint, combined, fluency, safe_strength
 from persona_align.steering.teacher import ORDINARY_MESSAGES
 
 __all__ = ["CALIBRATION_BOUND", "Calibrated", "calibrate", "pole_sets"]
@@ -18,8 +23,10 @@ CALIBRATION_BOUND = 1.4
 """Stricter than the bound that is promised, since other messages and other combinations are harder than those tried."""
 _MAX_TOKENS = 48
 _FACTORS = (0.25, 0.5, 0.75, 1.0, 1.25)
-_SIZES = (2, 3, 4, 6, 8, 16)
-_SETS = 12
+_SIZES = (2, 3)
+_SETS = 24
+_SHARE = 0.9
+"""The part of the tried combinations that must keep the bound."""
 _NORMS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
 _CURVE = (0.5, 1.0, 1.5, 2.0)
 
@@ -31,7 +38,7 @@ class Calibrated(NamedTuple):
         values: Offsets per pole at strength 1.0, [poles, layers, heads, head_dim].
         limit: The largest norm that several poles may reach together.
         factors: What each pole's offsets were multiplied by.
-        curve: Fluency at multiples of strength 1.0: of one pole, and of four together.
+        curve: Fluency at multiples of strength 1.0: of one pole, and of three together.
     """
 
     values: NDArray[np.float32]
@@ -50,7 +57,7 @@ def calibrate(
     effort: float = 1.0,
     progress: Progress | None = None,
 ) -> Calibrated:
-    """Scale every pole to what it bears alone, then find what several bear together; the worst one decides.
+    """Scale every pole to what it bears alone, then find what several bear together, in nine of ten combinations.
 
     Args:
         steered: The model.
@@ -89,21 +96,22 @@ def calibrate(
     usual = float(np.median(np.linalg.norm(safe.reshape(len(safe), -1), axis=1)))
     limit = _limit(measure, [safe[list(some)].sum(0) for some in sets], usual)
     curve = []
-    for size in (1, min(4, dimensions)):
+    for size in (1, min(STRONGEST, dimensions)):
         some = [combined(safe, dict.fromkeys(chosen, 1.0), limit) for chosen in pole_sets(poles, size, count, rng)]
         curve += [_point(size, measure(some, strength)) for strength in _CURVE]
     return Calibrated(safe, limit, [round(shrink * factor, 4) for factor in factors], curve)
 
 
 def _limit(measure: Callable[..., list[FluencyPoint]], sums: Sequence[NDArray[Any]], usual: float) -> float:
-    """The norm up to which the worst of the combinations keeps the bound; `usual` is that of one pole."""
+    """The norm up to which nine of ten combinations keep the bound; `usual` is that of one pole."""
     lengths = [float(np.linalg.norm(whole)) for whole in sums]
     points = []
     for norm in (share * usual for share in _NORMS):
         shorter = [whole * min(1.0, norm / length) for whole, length in zip(sums, lengths, strict=True) if length]
-        worst = max((point.perplexity_ratio for point in measure(shorter)), default=1.0)
-        points.append(FluencyPoint(norm, worst, 1.0))
-        if worst > CALIBRATION_BOUND:
+        ratios = [point.perplexity_ratio for point in measure(shorter)] or [1.0]
+        most = float(np.quantile(ratios, _SHARE))
+        points.append(FluencyPoint(norm, most, 1.0))
+        if most > CALIBRATION_BOUND:
             break
     return safe_strength(points, bound=CALIBRATION_BOUND)
 

@@ -12,10 +12,12 @@ from persona_align.steering.lessons import in_evaluation, replies, reply_logits
 from persona_align.steering.offsets import ActivationOffsets
 from persona_align.steering.steered import SteeredModel
 
-__all__ = ["FLUENCY_BOUND", "FluencyPoint", "combined", "fluency", "safe_strength"]
+__all__ = ["FLUENCY_BOUND", "STRONGEST", "FluencyPoint", "combined", "fluency", "safe_strength"]
 
 FLUENCY_BOUND = 1.5
 """The perplexity of steered replies under the unsteered model, as a multiple of that of unsteered replies."""
+STRONGEST = 3
+"""As many poles steer together; more would share the norm that text bears, and none of them would show."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,14 @@ def fluency(
 
 
 def combined(values: NDArray[np.float32], weights: Mapping[int, float], limit: float) -> NDArray[np.float64]:
-    """The sum of several poles' offsets, made smaller where together they would break the text.
+    """The sum of the strongest poles' offsets, made smaller where together they would break the text.
 
     Each pole's own offsets are safe, and so is a mean of them: weights that sum to one pass. Beyond that it is the norm
     of the sum that decides, whatever the number of poles.
 
     Args:
         values: Safe offsets per pole, [poles, layers, heads, head_dim].
-        weights: How much of each pole, by its row.
+        weights: How much of each pole, by its row; the `STRONGEST` count.
         limit: The largest norm that several poles may reach together.
 
     Example:
@@ -97,9 +99,10 @@ def combined(values: NDArray[np.float32], weights: Mapping[int, float], limit: f
         ([1.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.5, 0.5])
     """
     total = np.zeros(values.shape[1:])
-    for row, weight in weights.items():
-        total += weight * values[row]
-    whole, norm = sum(weights.values()), float(np.linalg.norm(total))
+    chosen = sorted(weights, key=lambda row: -weights[row])[:STRONGEST]
+    for row in chosen:
+        total += weights[row] * values[row]
+    whole, norm = sum(weights[row] for row in chosen), float(np.linalg.norm(total))
     if whole <= 1 or norm <= limit:
         return total
     return total * min(1.0, max(1 / whole, limit / norm))
