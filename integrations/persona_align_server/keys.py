@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from persona_align.errors import PersonaAlignError, require_user
+from persona_align.errors import MissingUserError, PersonaAlignError, require_user
 
 __all__ = ["ANY_USER", "Caller", "ForbiddenUserError", "Keys", "UnknownKeyError", "caller"]
 
@@ -92,7 +92,10 @@ class Caller:
             MissingUserError: A service named no user.
         """
         if self.user_id == ANY_USER:
-            return require_user(user_id)
+            try:
+                return require_user(user_id)
+            except MissingUserError as error:
+                raise MissingUserError(error.message, "Name one in `user`, or use a key that is bound to one.") from None
         if user_id not in (None, "", self.user_id):
             raise ForbiddenUserError("This API key belongs to another user.", "Use the key of the user you name.")
         return self.user_id

@@ -106,7 +106,7 @@ def test_nobody_reads_anothers_data(address):
 
 
 def test_a_service_must_name_the_user(address):
-    with pytest.raises(openai.BadRequestError, match="user"):
+    with pytest.raises(openai.BadRequestError, match="Name one in `user`"):
         ask(address, key="service-key")
 
 
