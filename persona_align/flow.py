@@ -130,7 +130,7 @@ class AlignedFlow:
         offsets = self.resolved.basis.offsets(steerable, strength=strength)
         if offsets.is_zero:
             return Plan(messages=messages)
-        steered = {r.key: r.value for r in steerable.confident() if r.key in self.resolved.basis.dimensions}
+        steered = {reading.key: reading.value for reading in self.resolved.basis.steering(steerable)}
         return Plan(messages=messages, kwargs={"offsets": offsets}, why={"steered": steered, "strength": strength})
 
     def _plan_auto(self, asked: Asked, messages: list[BaseMessage]) -> Plan:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from persona_align.errors import IncompatibleOffsetsError, UnknownDimensionError
-from persona_align.preferences import ALIGNX, Dimension, PreferenceSpace, PreferenceVector
+from persona_align.preferences import ALIGNX, Dimension, PreferenceSpace, PreferenceVector, Reading
 from persona_align.steering.offsets import ActivationOffsets
 from persona_align.steering.progress import Progress, watched
 from persona_align.steering.steered import SteeredModel, model_fingerprint
-from persona_align.steering.strength import combined
+from persona_align.steering.strength import STRONGEST, combined
 from persona_align.steering.tensor_files import write_tensors
 
 __all__ = ["SteeringBasis", "default_cache", "steerable"]
@@ -146,6 +146,19 @@ class SteeringBasis:
         """The keys that the basis can steer, in the order of its space."""
         return tuple(dict.fromkeys(key for key, _, _ in self.poles))
 
+    def steering(self, vector: PreferenceVector) -> list[Reading]:
+        """The readings that `offsets` goes by: the three strongest that may steer and that the basis knows."""
+        found = [
+            reading
+            for reading in vector.confident()
+            if steerable(reading.dimension)
+            and reading.dimension.usable(reading.value)
+            and reading.weight != 0
+            and (row := self._row.get(_pole(reading))) is not None
+            and self.poles[row][2] == reading.pole
+        ]
+        return sorted(found, key=lambda reading: -abs(reading.weight))[:STRONGEST]
+
     def offsets(self, vector: PreferenceVector, strength: float = 1.0) -> ActivationOffsets:
         """The confidence-weighted sum over the three strongest preferences known of a person.
 
@@ -163,13 +176,7 @@ class SteeringBasis:
         if not np.isfinite(strength):
             msg = f"strength must be a finite number, not {strength}"
             raise ValueError(msg)
-        weights: dict[int, float] = {}
-        for reading in vector.confident():
-            row = self._row.get((reading.key, 1 if reading.value > 0 else -1))
-            allowed = steerable(reading.dimension) and reading.dimension.usable(reading.value)
-            if row is None or not allowed or self.poles[row][2] != reading.pole or reading.weight == 0:
-                continue
-            weights[row] = abs(reading.weight)
+        weights = {self._row[_pole(reading)]: abs(reading.weight) for reading in self.steering(vector)}
         reason = None if weights and strength else "no known preference steers" if not weights else "strength is 0"
         total = combined(self.values, weights, self.limit)
         return ActivationOffsets(
@@ -256,6 +263,10 @@ class SteeringBasis:
         if hf_model is not None:
             _check_model(card["fingerprint"], hf_model)
         return cls(values, **{key: card[key] for key in _ON_CARD})
+
+
+def _pole(reading: Reading) -> tuple[str, int]:
+    return reading.key, 1 if reading.value > 0 else -1
 
 
 def _check_model(fingerprint: str, hf_model: Any) -> None:

@@ -83,14 +83,14 @@ def fluency(
 
 
 def combined(values: NDArray[np.float32], weights: Mapping[int, float], limit: float) -> NDArray[np.float64]:
-    """The sum of the strongest poles' offsets, made smaller where together they would break the text.
+    """The sum of several poles' offsets, made smaller where together they would break the text.
 
     Each pole's own offsets are safe, and so is a mean of them: weights that sum to one pass. Beyond that it is the norm
     of the sum that decides, whatever the number of poles.
 
     Args:
         values: Safe offsets per pole, [poles, layers, heads, head_dim].
-        weights: How much of each pole, by its row; the `STRONGEST` count.
+        weights: How much of each pole, by its row.
         limit: The largest norm that several poles may reach together.
 
     Example:
@@ -99,10 +99,9 @@ def combined(values: NDArray[np.float32], weights: Mapping[int, float], limit: f
         ([1.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.5, 0.5])
     """
     total = np.zeros(values.shape[1:])
-    chosen = sorted(weights, key=lambda row: -weights[row])[:STRONGEST]
-    for row in chosen:
-        total += weights[row] * values[row]
-    whole, norm = sum(weights[row] for row in chosen), float(np.linalg.norm(total))
+    for row, weight in weights.items():
+        total += weight * values[row]
+    whole, norm = sum(weights.values()), float(np.linalg.norm(total))
     if whole <= 1 or norm <= limit:
         return total
     return total * min(1.0, max(1 / whole, limit / norm))

@@ -139,6 +139,17 @@ class TestOffsets:
         )
         assert between.offsets(everything).norm == pytest.approx(between.limit, rel=1e-5)
 
+    def test_the_three_strongest_steer_and_are_named(self):
+        keys = ("humor", "conciseness", "order", "play", "openness")
+        values = np.eye(5, 8, dtype=np.float32).reshape(5, 1, 2, 4)
+        poles = [(key, 1, ALIGNX[key].high) for key in keys]
+        five = SteeringBasis(values, poles=poles, fingerprint="any", limit=1e9)
+        person = PreferenceVector.of(dict(zip(keys, (0.5, 0.9, 0.4, 0.8, 0.7), strict=True)))
+        assert [reading.key for reading in five.steering(person)] == ["conciseness", "play", "openness"]
+        moved = five.offsets(person).values.ravel()[:5]
+        np.testing.assert_allclose(moved, [0, 0.9, 0, 0.8, 0.7], rtol=1e-6)
+        assert five.steering(PreferenceVector.of({"humor": -0.9, "gender": 0.9})) == []
+
     @pytest.mark.parametrize(
         "vector",
         [
