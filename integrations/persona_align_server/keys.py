@@ -95,7 +95,7 @@ class Caller:
             try:
                 return require_user(user_id)
             except MissingUserError as error:
-                raise MissingUserError(error.message, "Name one in `user`, or use a key that is bound to one.") from None
+                raise MissingUserError(error.message, "Name one in `user`, or use a key of theirs.") from None
         if user_id not in (None, "", self.user_id):
             raise ForbiddenUserError("This API key belongs to another user.", "Use the key of the user you name.")
         return self.user_id
