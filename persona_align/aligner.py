@@ -358,7 +358,7 @@ class PersonaAligner:
                 "rerank" or "off".
             basis: A SteeringBasis for the model; the bundled model has its own.
             strength: Of the offsets, in multiples of the basis's calibrated default; 0 is exactly off. "auto"
-                steers at a quarter of it, beside the words.
+                steers at half of it, beside the words.
             k: The most records that ICA shows.
             max_prompt_tokens: The most tokens that conditioning may add to the prompt.
             template: "default" for any instruct model, "alignxpert" for AlignX's checkpoints.

@@ -25,8 +25,8 @@ logger = logging.getLogger("persona_align")
 
 _RERANK_TEMPERATURE = 0.8
 _SHORT_PBA_LINES = 3
-_BESIDE_PBA = 0.25
-"""In "auto" the strongest preferences are told as well: steered in full beside that, the text breaks."""
+_BESIDE_PBA = 0.5
+"""In "auto" the strongest preferences are told as well, so that half of the strength does, and no text suffers."""
 
 
 @dataclass(frozen=True, kw_only=True)
