@@ -84,17 +84,16 @@ def _unpack(text: str) -> dict[str, NDArray[Any]]:
     header, _, packed = text.partition("\n")
     data = base64.b64decode(packed)
     return {
-        name: np.frombuffer(data, dtype, count, start).reshape(shape)
-        for name, dtype, shape, count, start in _layout(header)
+        name: np.ndarray(shape, dtype, data, start) for name, dtype, shape, start in _layout(header)
     }
 
 
 @lru_cache(maxsize=256)
-def _layout(header: str) -> tuple[tuple[str, np.dtype[Any], tuple[int, ...], int, int], ...]:
-    """Name, type, shape, length and start of each array: few of them differ between records, and none is personal."""
+def _layout(header: str) -> tuple[tuple[str, np.dtype[Any], tuple[int, ...], int], ...]:
+    """Name, type, shape and start of each array: few of them differ between records, and none is personal."""
     found, start = [], 0
     for name, (kind, shape) in json.loads(header).items():
-        dtype, count = np.dtype(kind), math.prod(shape)
-        found.append((name, dtype, tuple(shape), count, start))
-        start += count * dtype.itemsize
+        dtype = np.dtype(kind)
+        found.append((name, dtype, tuple(shape), start))
+        start += math.prod(shape) * dtype.itemsize
     return tuple(found)
