@@ -1,10 +1,13 @@
 """Forgetting one of many users: what is left in the files, and how long it takes; beside a plain Chroma delete.
 
-Run: python -m benchmarks.memory_forget [--users 1000] [--turns 20]
+And beside mem0, where it is installed in an environment of its own. Run:
+python -m benchmarks.memory_forget [--users 1000] [--turns 100] [--mem0 PYTHON]
 """
 
 import argparse
+import json
 import os
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -24,13 +27,18 @@ VICTIM, TEXTS = "victim-zanzibar-991", [f"the canary number {i} of zanzibar sing
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--users", type=int, default=1000)
-    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--turns", type=int, default=100)
+    parser.add_argument("--mem0", metavar="PYTHON", help="the Python of an environment that has mem0")
+    parser.add_argument("--mem0-users", type=int, default=100, help="fewer, since it writes slowly")
     options = parser.parse_args()
     results = {"users": options.users, "turns_per_user": options.turns, "load_before": os.getloadavg()[0]}
     for arm in (ours, plain_chroma):
         with tempfile.TemporaryDirectory() as folder:
             results[arm.__name__] = arm(Path(folder) / "data", options.users, options.turns)
             print(arm.__name__, results[arm.__name__], flush=True)
+    if options.mem0:
+        results["mem0"] = mem0(options.mem0, options.mem0_users)
+        print("mem0", results["mem0"])
     write("memory_forget", results, seed=SEED)
 
 
@@ -86,6 +94,14 @@ def plain_chroma(folder, users, turns):
         "hits_after": sum(after.values()),
         "forms_left": sorted({name for _, name in after}),
     }
+
+
+def mem0(python, users):
+    root = Path(__file__).parent.parent
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, "-m", "benchmarks.memory_mem0", folder, str(users), "5"]
+        done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=True, env={"PYTHONPATH": str(root)})
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _add(collection, user, entries):

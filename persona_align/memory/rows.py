@@ -83,9 +83,7 @@ def entry_of(row: Row) -> tuple[int, Entry]:
 def _unpack(text: str) -> dict[str, NDArray[Any]]:
     header, _, packed = text.partition("\n")
     data = base64.b64decode(packed)
-    return {
-        name: np.ndarray(shape, dtype, data, start) for name, dtype, shape, start in _layout(header)
-    }
+    return {name: np.ndarray(shape, dtype, data, start) for name, dtype, shape, start in _layout(header)}
 
 
 @lru_cache(maxsize=256)
