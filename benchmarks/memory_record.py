@@ -1,6 +1,7 @@
 """Appending one turn, beside a bare Chroma upsert of the same row into a collection of the same size.
 
-The two alternate, so that a busy machine slows both. Run: python -m benchmarks.memory_record [--turns 5000]
+The two alternate, so that a busy machine slows both; cpu is processor time of all threads. Run:
+python -m benchmarks.memory_record [--turns 5000]
 """
 
 import argparse
@@ -36,16 +37,22 @@ def main():
                 entries = [entry(given, u, k) for k in range(100)]
                 memory.append(f"user-{u}", entries)
                 upsert(bare, f"user-{u}", entries)
-            seconds = {"append": [], "bare_upsert": []}
+            seconds, spent = {"append": [], "bare_upsert": []}, {"append": [], "bare_upsert": []}
             for i in range(options.repeats):
                 user, new = f"user-{i % (options.turns // 100)}", [entry(given, i, 1000 + i)]
                 for name, call in (("append", memory.append), ("bare_upsert", lambda *row: upsert(bare, *row))):
-                    begin = time.perf_counter()
+                    begin, busy = time.perf_counter(), time.process_time()
                     call(user, new)
                     seconds[name].append(time.perf_counter() - begin)
+                    spent[name].append(time.process_time() - busy)
         client.close()
     for name, taken in seconds.items():
-        found[name] = {"p50_ms": milliseconds(np.median(taken)), "p95_ms": milliseconds(np.quantile(taken, 0.95))}
+        found[name] = {
+            "p50_ms": milliseconds(np.median(taken)),
+            "p95_ms": milliseconds(np.quantile(taken, 0.95)),
+            "cpu_p50_ms": milliseconds(np.median(spent[name])),
+            "cpu_p95_ms": milliseconds(np.quantile(spent[name], 0.95)),
+        }
     found["ratio_p50"] = round(found["append"]["p50_ms"] / found["bare_upsert"]["p50_ms"], 3)
     print(found)
     write("memory_record", found, seed=SEED)
