@@ -48,7 +48,7 @@ class Claims:
     Args:
         rows: Shape [n, columns]: rows of `evidence` tables, in time order.
         owners: Shape [n]: the position of the record that each is from.
-        ages: Shape [n]: their ages, in whole days.
+        ages: Shape [n]: their ages, in days by the calendar.
         repeated: Shape [n]: how far each is said again by a later one.
     """
 

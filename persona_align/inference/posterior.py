@@ -53,7 +53,7 @@ class Posterior:
     vector: PreferenceVector
     _ids: tuple[str, ...]
     _times: Floats
-    _ages: Floats
+    _days: Floats
     claims: Mapping[int, Claims]
     _locks: Mapping[str, tuple[float, int]]
 
@@ -83,9 +83,9 @@ class Posterior:
         return tuple(found)
 
     def age(self, moment: datetime | None) -> float:
-        """How many whole days before the newest record a time is; 0 where either is unknown."""
-        newest = np.fmax.reduce(self._times, initial=np.nan)
-        return 0.0 if moment is None or np.isnan(newest) else float(np.floor((newest - moment.timestamp()) / DAY))
+        """How many days, by the calendar (UTC), a time lies before the newest record; 0 where either is unknown."""
+        newest = np.fmax.reduce(self._days, initial=np.nan)
+        return 0.0 if moment is None or np.isnan(newest) else float(newest - moment.timestamp() // DAY)
 
     def _read(self, key: str) -> Claims | None:
         return self.claims.get(self.vector.space.index(key))
@@ -121,15 +121,15 @@ def fold(
     before = onto or Posterior(PreferenceVector.unknown(space), (), np.zeros(0), np.zeros(0), {}, {})
     known = len(before._ids)
     ids = (*before._ids, *[record.id for record, _ in items])
-    times = np.concatenate([before._times, [record.at.timestamp() if record.at else np.nan for record, _ in items]])
-    newest = np.fmax.reduce(times, initial=np.nan)
-    # In whole days, so that most of what was read of earlier claims still holds after a later record.
-    ages = np.floor((newest - times) / DAY)
-    ages[np.isnan(ages)] = 0.0
+    new = np.array([record.at.timestamp() if record.at else np.nan for record, _ in items])
+    times, days = np.concatenate([before._times, new]), np.concatenate([before._days, new // DAY])
+    # In days by the calendar, so that what was read of earlier claims holds until a record of another day comes.
+    newest, last = (np.fmax.reduce(each, initial=np.nan) for each in (days, before._days))
+    ages = np.nan_to_num(newest - days)
     allowed = _allowed(space, enabled, disabled)
     claims = dict(before.claims)
-    for dimension in _outdated(claims, ages[:known] != before._ages):
-        claims[dimension] = claims[dimension].aged(ages)
+    if newest != last and not np.isnan(newest):
+        claims = {dimension: each.aged(ages) for dimension, each in claims.items()}
     for dimension, rows, owners in _new(items, known):
         if dimension < len(space) and allowed[dimension]:
             earlier = before.claims.get(dimension)
@@ -143,17 +143,12 @@ def fold(
             arrays[:, space.index(key)] = value, 1.0, max(1.0, arrays[2, space.index(key)])
     arrays[0] = np.where(arrays[1] > 0, arrays[0], 0.0)
     vector = PreferenceVector(space=space, values=arrays[0], confidence=arrays[1], support=arrays[2])
-    return Posterior(vector, ids, times, ages, claims, locks)
+    return Posterior(vector, ids, times, days, claims, locks)
 
 
 def _allowed(space: PreferenceSpace, enabled: Collection[str], disabled: Collection[str]) -> NDArray[np.bool_]:
     on, off = space.select(enabled), space.select(disabled)
     return np.array([(d.key in on or not d.sensitive) and d.key not in off for d in space])
-
-
-def _outdated(claims: Mapping[int, Claims], aged: NDArray[np.bool_]) -> list[int]:
-    """The dimensions with claims of records that have aged."""
-    return [dimension for dimension, each in claims.items() if aged[each.owners].any()] if aged.any() else []
 
 
 def _new(items: Sequence[Item], known: int) -> list[tuple[int, NDArray[np.float32], NDArray[np.int64]]]:

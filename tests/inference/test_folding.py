@@ -140,3 +140,16 @@ def test_what_is_folded_while_a_user_is_dropped_is_not_kept(monkeypatch):
     monkeypatch.undo()
     posteriors.fold("ada", 1, ())
     assert posteriors.get("ada", 1) is not None
+
+
+def test_a_record_of_the_same_day_leaves_the_other_dimensions_as_they_were():
+    def claim(dimension, at):
+        rows = np.zeros((1, len(COLUMNS) + SKETCH), np.float32)
+        rows[0, :3] = dimension, 0.8, 0.9
+        return Turn(role="user", text=f"{dimension} {at}", at=at), {"evidence": rows}
+
+    before = fold([claim(5, START), claim(6, START + timedelta(hours=1))], ALIGNX)
+    same_day = fold([claim(6, START + timedelta(hours=23))], ALIGNX, onto=before)
+    assert same_day.claims[5] is before.claims[5]
+    next_day = fold([claim(6, START + timedelta(hours=24))], ALIGNX, onto=before)
+    assert next_day.claims[5].ages.tolist() == [1.0]
