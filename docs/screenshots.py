@@ -11,18 +11,13 @@ def main() -> None:
     """Serve the bundled model and its two sample people, ask one question, take the pictures."""
     sys.path[:0] = [str(IMAGES.parent.parent / "integrations")]
     from persona_align import ChatTransformers, PersonaAligner, demo
-    from persona_align.records import parse_record
     from persona_align_server import create_app
     from persona_align_server.serve import running
 
     model, tokenizer = demo.load()
     with PersonaAligner.open() as aligner:
         for user, history in demo.sample_histories().items():
-            kinds = ("turn" if "role" in entry else "comparison" for entry in history.entries)
-            records = (
-                parse_record({"kind": kind, **entry}) for kind, entry in zip(kinds, history.entries, strict=True)
-            )
-            aligner.record(user, *records)
+            aligner.record(user, *history)
         app = create_app(aligner, ChatTransformers(model=model, tokenizer=tokenizer, max_tokens=90))
         with running(app) as url:
             shoot(f"{url}/?user=ada")
