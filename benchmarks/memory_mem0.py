@@ -63,6 +63,7 @@ def main(folder, users, turns):
         "delete_seconds": round(seconds, 3),
         "hits_before": sum(before.values()),
         "hits_after": sum(after.values()),
+        "not_found_even_before": "vectors, which its store pickles number by number",
         "forms_left": sorted({name for _, name in after}),
         "files_left": sorted({name for name, _ in after}),
     }
