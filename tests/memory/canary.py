@@ -11,14 +11,14 @@ import numpy as np
 def forms(texts=(), embeddings=()):
     """Needles by name: texts in three encodings and base64, embeddings raw and normalised, in three precisions."""
     needles = {}
-    for text in texts:
-        data = text.encode()
-        needles[f"{text[:12]} utf-8"] = data
-        needles[f"{text[:12]} utf-16-le"] = text.encode("utf-16-le")
-        needles[f"{text[:12]} utf-16-be"] = text.encode("utf-16-be")
+    for i, text in enumerate(texts):
+        data, name = text.encode(), f"{i} {text[:12]}"
+        needles[f"{name} utf-8"] = data
+        needles[f"{name} utf-16-le"] = text.encode("utf-16-le")
+        needles[f"{name} utf-16-be"] = text.encode("utf-16-be")
         for shift, encoded in _base64(data):
-            needles[f"{text[:12]} base64+{shift}"] = encoded
-        needles[f"{text[:12]} hex"] = data.hex().encode()
+            needles[f"{name} base64+{shift}"] = encoded
+        needles[f"{name} hex"] = data.hex().encode()
     for i, embedding in enumerate(embeddings):
         unit = embedding / np.linalg.norm(embedding)
         for name, values in (("raw", embedding), ("normalised", unit)):
