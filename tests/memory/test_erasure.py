@@ -58,7 +58,7 @@ def test_no_byte_of_a_forgotten_user_is_left(tmp_path):
         ids = [kept.record.id for kept in memory.history(VICTIM).entries]
         wanted = needles(ids)
         found = {name for _, name in scan(folder, wanted)}
-        assert {f"{VICTIM[:12]} utf-8", "embedding 0 raw <f4"} <= found  # the search does find what is there
+        assert {f"0 {VICTIM[:12]} utf-8", "embedding 0 raw <f4"} <= found  # the search does find what is there
         receipt = memory.forget(VICTIM)
         assert scan(folder, wanted) == {}
         assert (receipt.erased, receipt.remaining, receipt.complete) == (7, 0, True)
