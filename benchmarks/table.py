@@ -217,6 +217,15 @@ ROWS = [
         _papi,
         "≤ shown 30 answers",
     ),
+    Row(
+        "The same of `linear` after 5 / 10 / 20 / 40 answers: alone; borrowing from 75 other people",
+        "pas_groups",
+        lambda r: "; ".join(
+            " / ".join(f"{r['arms'][f'linear, {n} answers, {how}']['composite'][0]:.2f}" for n in (5, 10, 20, 40))
+            for how in ("alone", "with a group")
+        ),
+        "",
+    ),
 ]
 
 
