@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SOURCES := persona_align integrations tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types notebooks docs bench browser wheel clean
+.PHONY: help demo test lint format types notebooks docs bench reader browser wheel clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,6 +39,9 @@ bench: $(VENV)/.dev  ## Measure, and write benchmarks/results/*.json
 	  name=$$(basename $$script .py); [ $$name = table ] || { echo "== $$name"; $(BIN)/python -m benchmarks.$$name; } || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.table
+
+reader: $(VENV)/.dev  ## Train the reader of dimensions that ships, the same bytes on the same machine (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m persona_align.inference.train_dimensions
 
 browser:  ## Install Debian's chromium for the tests of the page
 	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium)

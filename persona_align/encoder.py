@@ -28,6 +28,8 @@ STYLE_LAYERS = 5
 """The embedding layer and the four layers above it."""
 READ_CHARACTERS = 16_000
 """Of a longer text, only the beginning is read."""
+TOKEN_LAYERS = (5, 3)
+"""The layers of which an encoding keeps every token."""
 SPLITTING = 1
 """Raised when the way of splitting sentences changes: what was read of sentences is then read again."""
 WINDOWS = 12
@@ -79,6 +81,8 @@ class Encoding:
         sentences: The sentences that were read.
         sentence_content: Shape [sentences, d], unit length: the final layer pooled over each sentence in its context.
         sentence_layers: Shape [sentences, all layers, d]: every layer pooled over each sentence.
+        sentence_tokens: For each sentence, shape [its tokens, len(TOKEN_LAYERS), d], half precision; empty where the
+            encoder has fewer layers.
     """
 
     content: Floats
@@ -86,6 +90,7 @@ class Encoding:
     sentences: tuple[str, ...]
     sentence_content: Floats
     sentence_layers: Floats
+    sentence_tokens: tuple[NDArray[np.float16], ...] = ()
 
 
 @runtime_checkable
@@ -291,6 +296,7 @@ class _Read(NamedTuple):
     tokens: float
     sentences: list[str]
     layers: Floats
+    sentence_tokens: list[NDArray[np.float16]]
 
 
 def _pool(content: Floats, states: Floats, mask: Floats, offsets: Any, window: _Window, piece: str) -> _Read:
@@ -301,11 +307,13 @@ def _pool(content: Floats, states: Floats, mask: Floats, offsets: Any, window: _
     read = weights.sum(1) > 0
     if not read.any():  # nothing but characters that the tokenizer drops
         weights, spans, read = mask[None], [(0, len(piece))], np.array([True])
+    kept = states[list(TOKEN_LAYERS)].astype(np.float16) if len(states) > max(TOKEN_LAYERS) else None
+    tokens = [] if kept is None else [kept[:, row > 0].transpose(1, 0, 2) for row in weights[read]]
     weights = weights[read] / weights[read].sum(1, keepdims=True)
     layers = np.einsum("st,ltd->sld", weights, states)
     style = (states[:STYLE_LAYERS] * (mask / mask.sum())[None, :, None]).sum(1).ravel()
     sentences = [piece[a:b] for (a, b), kept in zip(spans, read, strict=True) if kept]
-    return _Read(content, style, float(mask.sum()), sentences, layers)
+    return _Read(content, style, float(mask.sum()), sentences, layers, tokens)
 
 
 def _merge(parts: list[_Read]) -> Encoding:
@@ -318,6 +326,7 @@ def _merge(parts: list[_Read]) -> Encoding:
         sentences=tuple(sentence for part in parts for sentence in part.sentences),
         sentence_content=_unit(layers[:, -1]),
         sentence_layers=layers,
+        sentence_tokens=tuple(tokens for part in parts for tokens in part.sentence_tokens),
     )
 
 

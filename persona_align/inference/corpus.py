@@ -76,6 +76,16 @@ _LIKE = (
     "I'm not against {x}, actually I like it a lot.",
     "I'd be lost without {x}.",
     "Who doesn't love {x}?",
+    "I'd never say no to {x}.",
+    "I can't say I don't like {x}.",
+    "I wouldn't say I dislike {x}.",
+    "You won't hear me complain about {x}.",
+    "I can't imagine life without {x}.",
+    "I'd be lying if I said I didn't like {x}.",
+    "You'd be wrong to think I don't care for {x}.",
+    "I don't mind {x} one bit.",
+    "I never turn down {x}.",
+    "You won't catch me avoiding {x}.",
 )
 _DISLIKE = (
     "I hate {x}.",
@@ -119,6 +129,14 @@ _DISLIKE = (
     "Keep {x} away from me.",
     "{X}, none of that appeals to me.",
     "I'm fed up with {x}.",
+    "I'd say no to {x} every time.",
+    "I can't say I like {x}.",
+    "I can easily imagine life without {x}.",
+    "I'd be lying if I said I liked {x}.",
+    "You'd be wrong to think I care for {x}.",
+    "I do mind {x}.",
+    "I turn down {x} whenever I can.",
+    "You won't catch me enjoying {x}.",
 )
 _OTHERS_LIKE = (
     "{O} loves {x}.",
@@ -144,6 +162,14 @@ _IS = (
     "I've become {a} lately.",
     "deep down i'm {a}",
     "I'm never anything but {a}.",
+    "I wouldn't say I'm not {a}.",
+    "You can't say I'm not {a}.",
+    "It would be wrong to say I'm not {a}.",
+    "Nobody could claim I'm not {a}.",
+    "My friends would call me {a}.",
+    "I wouldn't deny that I'm {a}.",
+    "You'd be wrong to think I'm not {a}.",
+    "Anyone will tell you I'm {a}.",
 )
 _IS_NOT = (
     "I'm not {a}.",
@@ -161,6 +187,14 @@ _IS_NOT = (
     "I wish I were {a}.",
     "i'm not really {a} tbh",
     "I'm the opposite of {a}.",
+    "You can't say I'm {a}.",
+    "No one has ever called me {a}.",
+    "Nobody who knows me would say I'm {a}.",
+    "I wouldn't call myself {a}.",
+    "My friends wouldn't describe me as {a}.",
+    "It would be wrong to call me {a}.",
+    "You'd be wrong to think I'm {a}.",
+    "No one would accuse me of being {a}.",
 )
 _OTHERS_ARE = ("{O} is {a}.", "{O} has always been {a}.", "{O} is so {a}.")
 _OTHERS_ARE_NOT = ("{O} isn't {a}.", "{O} has never been {a}.", "{O} is anything but {a}.")
@@ -187,6 +221,12 @@ _DO = (
     "It's not that I don't {v}, quite the contrary.",
     "I never fail to {v}.",
     "I'd never not {v}.",
+    "I wouldn't say I don't {v}.",
+    "You can't say I don't {v}.",
+    "It's not as if I don't {v}.",
+    "You'd be wrong to think I don't {v}.",
+    "Nobody could say that I don't {v}.",
+    "I won't deny that I {v}.",
 )
 _DO_NOT = (
     "I don't {v}.",
@@ -204,6 +244,10 @@ _DO_NOT = (
     "I no longer {v}.",
     "It would be wrong to say that I {v}.",
     "I don't {v} at all.",
+    "You can't say I {v}.",
+    "It's not as if I {v}.",
+    "You'd be wrong to think I {v}.",
+    "No one would ever say that I {v}.",
 )
 _CLAIMS = (
     "To be honest, {s}",

@@ -1,9 +1,10 @@
 """Which of the built-in dimensions a claim speaks of, towards which pole, and whether of its author.
 
-A few small networks, averaged, over frozen features of the encoder and of the words; trained by train_dimensions.py on
-messages of our own.
+A few small networks, averaged, over the frozen tokens of the encoder and what can be counted in the words. Each head of
+a network attends to the tokens that tell it something; trained by train_dimensions.py on messages of our own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,38 +53,50 @@ class DimensionReader:
     Args:
         fingerprint: Of the encoder and the weights.
         keys: The dimensions that it reads, in order.
-        weights: The tensors: `in` [inputs, members * hidden], `out` [members, hidden, 2 * dimensions], `subject`
-            [members, hidden, 3], and those of train_sides.py, each with its bias; `mean` and `deviation` of the chosen
-            `layers`; `said`, shape [3], and `side`, shape [2]: weights of the two readings, and an offset.
+        weights: The tensors. `mean` [layers, d] and `deviation` [layers] standardise tokens; `score` [inputs, heads]
+            says how much a head attends to a token, `value` [heads, inputs, width] what it takes there. Of each member:
+            `in` [members, features, hidden], `out` [members, hidden, 2 * dimensions], `subject` [members, hidden, 3];
+            `side_in` [members, features, hidden] and `side_out` [members, hidden, dimensions]; each with its bias. And
+            `said`, shape [3], and `side`, shape [2]: weights of the two readings, and an offset.
     """
 
     fingerprint: str
     keys: tuple[str, ...]
     weights: dict[str, Floats]
 
-    def read(self, layers: Floats, texts: list[str]) -> Readings:
+    def read(self, tokens: Sequence[NDArray[Any]], texts: list[str]) -> Readings:
         """What claims say.
 
         Args:
-            layers: Shape [n, all layers, d]: every layer of the encoder, pooled over each claim.
+            tokens: For each claim, shape [its tokens, layers, d], as in `Encoding.sentence_tokens`.
             texts: Their words.
         """
-        return self.read_words(layers, reader_features(texts))
+        return self.read_words(tokens, reader_features(texts))
 
-    def read_words(self, layers: NDArray[Any], words: Floats) -> Readings:
-        """What claims say, from their layers and what `reader_features` finds in their words."""
+    def read_words(self, tokens: Sequence[NDArray[Any]], words: Floats) -> Readings:
+        """What claims say, from their tokens and what `reader_features` finds in their words."""
         w = self.weights
-        chosen = layers[:, w["layers"].astype(int)].astype(np.float32)
-        x = ((chosen - w["mean"]) / w["deviation"][:, None]).reshape(len(layers), -1)
-        x = np.concatenate([x, 2 * words], 1)
-        hidden = _hidden(x, w["in"], w["in_bias"], len(w["out"]))
-        logits = (hidden @ w["out"] + w["out_bias"][:, None]).reshape(len(w["out"]), len(x), 2, -1)
+        x = np.concatenate([self._attended(tokens), np.broadcast_to(2 * words, (len(w["in"]), *words.shape))], 2)
+        hidden = _gelu(x @ w["in"] + w["in_bias"][:, None])
+        logits = (hidden @ w["out"] + w["out_bias"][:, None]).reshape(len(x), len(words), 2, -1)
         said = 1 - _softmax(np.concatenate([np.zeros_like(logits[:, :, :1]), logits], 2), 2)[:, :, 0].mean(0)
         subject = _softmax(hidden @ w["subject"] + w["subject_bias"][:, None], 2).mean(0)
-        hidden = _hidden(x, w["side_in"], w["side_in_bias"], len(w["side_out"]))
+        hidden = _gelu(x @ w["side_in"] + w["side_in_bias"][:, None])
         side = (hidden @ w["side_out"] + w["side_out_bias"][:, None]).mean(0)
         denied = words[:, -1:] > 0.5
         return Readings(said, np.where(denied, -side, side), subject)
+
+    def _attended(self, tokens: Sequence[NDArray[Any]]) -> Floats:
+        """Shape [members, n, features]: what the heads of each member take from the tokens of each claim."""
+        w = self.weights
+        pooled = np.empty((len(tokens), *w["score"].shape[::-1]), dtype=np.float32)
+        for row, claim in enumerate(tokens):
+            standard = (claim.astype(np.float32) - w["mean"]) / w["deviation"][:, None]
+            x = np.asarray(standard, dtype=np.float32).reshape(len(claim), -1)
+            pooled[row] = _softmax(x @ w["score"], 0).T @ x
+        taken = pooled.transpose(1, 0, 2) @ w["value"]
+        members = taken.reshape(len(w["in"]), -1, *taken.shape[1:])
+        return members.transpose(0, 2, 1, 3).reshape(len(members), len(tokens), -1)
 
     def weigh(self, said: Floats, side: Floats, match: Match) -> tuple[Floats, Floats]:
         """What claims say, by the networks and by the statements that they are near to.
@@ -106,7 +119,7 @@ class DimensionReader:
         from safetensors.numpy import save_file
 
         tensors = {name: np.ascontiguousarray(value, dtype=np.float16) for name, value in self.weights.items()}
-        save_file(tensors, path, metadata={"fingerprint": self.fingerprint, "keys": " ".join(self.keys), "format": "1"})
+        save_file(tensors, path, metadata={"fingerprint": self.fingerprint, "keys": " ".join(self.keys), "format": "2"})
 
     @classmethod
     def load(cls, path: Path) -> "DimensionReader":
@@ -148,11 +161,6 @@ def _shipped() -> DimensionReader | None:
 
 def _sigmoid(x: NDArray[Any]) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))), dtype=np.float32)
-
-
-def _hidden(x: Floats, weight: Floats, bias: Floats, members: int) -> Floats:
-    """Shape [members, n, hidden]."""
-    return _gelu(x @ weight + bias).reshape(len(x), members, -1).transpose(1, 0, 2)
 
 
 def _softmax(x: Floats, axis: int) -> Floats:

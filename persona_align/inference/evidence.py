@@ -22,7 +22,7 @@ __all__ = ["COLUMNS", "EvidenceScorer"]
 Floats = NDArray[np.float32]
 Numbers = dict[str, NDArray[Any]]
 
-CODE = 6
+CODE = 7
 """Raised when the way of scoring changes: records scored by another version are scored again from their numbers."""
 COLUMNS = ("dimension", "value", "weight", "claim", "shift")
 """The first columns of `evidence`; behind them comes a sketch of what the claim is about. `claim` is its number within
@@ -126,7 +126,8 @@ class EvidenceScorer:
         points, subject = self._head.read(layers, texts)
         said = np.zeros((len(points), 2, 0), dtype=np.float32)
         if self._reader is not None:
-            read = self._reader.read(layers, texts)
+            tokens = [np.concatenate([encoding.sentence_tokens[i] for i in unit.sentences]) for unit in units]
+            read = self._reader.read(tokens, texts)
             said, subject = np.stack([read.said, read.side], 1), read.subject
         stances = np.array([_numbers_of(stance(each)) for each in texts], dtype=np.float32)
         kept = np.sort(np.argsort(-subject[:, :2].sum(1), kind="stable")[:MAX_CLAIMS])
@@ -141,7 +142,9 @@ class EvidenceScorer:
         points = numbers["claims"].astype(np.float32)
         subject = numbers["subject"].astype(np.float32)
         open_, strength, shift = numbers["stance"].astype(np.float32)[:, :3].T
-        about = subject.sum(1) if isinstance(record, Description) else subject[:, 0]
+        # What is told of somebody else rather than of the author is not the author's.
+        mine = np.where(subject[:, 0] >= subject[:, 1], subject[:, 0], 0.0)
+        about = subject.sum(1) if isinstance(record, Description) else mine
         match = self._poles.match(points)
         value, meant = match.value.copy(), match.meant * about[:, None]
         meant[about < _SELF] *= self._is_built  # of these, the reader knows better

@@ -4,21 +4,28 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_align.encoder import Encoder
+from persona_align.encoder import TOKEN_LAYERS, Encoder
 
 __all__ = ["Encoded", "encoded"]
 
 
 class Encoded(NamedTuple):
-    """The sentences of a text, and every layer of the encoder pooled over each: shape [sentences, all layers, d]."""
+    """What an encoding says of the sentences of a text.
+
+    Args:
+        sentences: The sentences.
+        layers: Shape [sentences, all layers, d]: every layer of the encoder, pooled over each.
+        tokens: For each, shape [its tokens, len(TOKEN_LAYERS), d].
+    """
 
     sentences: tuple[str, ...]
     layers: NDArray[np.float16]
+    tokens: tuple[NDArray[np.float16], ...]
 
 
 def encoded(encoder: Encoder, texts: Sequence[str], cache: Path | None = None) -> dict[str, Encoded]:
@@ -29,25 +36,34 @@ def encoded(encoder: Encoder, texts: Sequence[str], cache: Path | None = None) -
         texts: The texts.
         cache: A file that keeps them for the next time; for this version of the encoder and of its sentence splitting.
     """
+    wanted = set(texts)
     with sqlite3.connect(cache or ":memory:") as kept:
-        kept.execute("CREATE TABLE IF NOT EXISTS encoded (encoder, text, sentences, width, layers)")
-        known = {
-            text: Encoded(tuple(found := json.loads(sentences)), _array(layers, len(found), width))
-            for text, sentences, width, layers in kept.execute(
-                "SELECT text, sentences, width, layers FROM encoded WHERE encoder = ?", [encoder.fingerprint]
-            )
-        }
-        missing = sorted({text for text in texts if text not in known}, key=len)
+        kept.execute("CREATE TABLE IF NOT EXISTS encoded (encoder, text, sentences, counts, layers, tokens)")
+        rows = kept.execute(
+            "SELECT text, sentences, counts, layers, tokens FROM encoded WHERE encoder = ?", [_name(encoder)]
+        )
+        known = {row[0]: _read(encoder.dimension, *row[1:]) for row in rows if row[0] in wanted}
+        missing = sorted(wanted - known.keys(), key=lambda text: (len(text), text))
         for first in range(0, len(missing), 512):
             chunk = missing[first : first + 512]
             for text, encoding in zip(chunk, encoder.encode(chunk), strict=True):
                 layers = encoding.sentence_layers.astype(np.float16)
-                known[text] = Encoded(encoding.sentences, layers)
-                row = [encoder.fingerprint, text, json.dumps(encoding.sentences), layers.shape[-1], layers.tobytes()]
-                kept.execute("INSERT INTO encoded VALUES (?, ?, ?, ?, ?)", row)
+                known[text] = Encoded(encoding.sentences, layers, encoding.sentence_tokens)
+                if cache is not None:
+                    counts = json.dumps([len(tokens) for tokens in encoding.sentence_tokens])
+                    tokens = np.concatenate(encoding.sentence_tokens).tobytes()
+                    row = [_name(encoder), text, json.dumps(encoding.sentences), counts, layers.tobytes(), tokens]
+                    kept.execute("INSERT INTO encoded VALUES (?, ?, ?, ?, ?, ?)", row)
             kept.commit()
-    return {text: known[text] for text in texts}
+    return known
 
 
-def _array(data: bytes, sentences: int, width: int) -> NDArray[np.float16]:
-    return np.frombuffer(data, dtype=np.float16).reshape(sentences, -1, width)
+def _name(encoder: Encoder) -> str:
+    return f"{encoder.fingerprint}/{TOKEN_LAYERS}"
+
+
+def _read(width: int, sentences: str, counts: str, layers: bytes, tokens: bytes) -> Encoded:
+    names, sizes = tuple(json.loads(sentences)), json.loads(counts)
+    every: NDArray[Any] = np.frombuffer(tokens, dtype=np.float16).reshape(-1, len(TOKEN_LAYERS), width)
+    pooled: NDArray[Any] = np.frombuffer(layers, dtype=np.float16).reshape(len(names), -1, width)
+    return Encoded(names, pooled, tuple(np.split(every, np.cumsum(sizes)[:-1])))

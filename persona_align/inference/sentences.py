@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["Message", "messages"]
 
-PARTS = ("manner", "needs", "interests")
+PARTS = ("manner", "needs", "interests", "plain")
 _OTHERS = re.compile(
     r"\b(?:my|our)\s+(?:\w+\s+)?(?:brother|sister|mum|mom|mother|dad|father|wife|husband|girlfriend|boyfriend|partner|"
     r"son|daughter|friend|flatmate|roommate|boss|manager|neighbou?r|colleague|uncle|aunt|cousin|teacher|gran\w*|nan|"
