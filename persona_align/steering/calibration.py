@@ -23,7 +23,7 @@ CALIBRATION_BOUND = 1.4
 """Stricter than the bound that is promised, since other messages and other combinations are harder than those tried."""
 _MAX_TOKENS = 48
 _FACTORS = (0.25, 0.5, 0.75, 1.0, 1.25)
-_SIZES = (2, 3)
+_SIZES = range(2, STRONGEST + 1)
 _SETS = 24
 _SHARE = 0.9
 """The part of the tried combinations that must keep the bound."""

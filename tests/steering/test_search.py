@@ -55,6 +55,17 @@ def expected(search, offsets=None):
     return ((both[0] + both[1]) / 2).double().numpy()
 
 
+class Started:
+    """A ridge that starts the optimisation elsewhere: under another penalty, or at a multiple of its line."""
+
+    def __init__(self, ridge, *, penalty, times=1):
+        self.whitened, self._ridge, self._penalty, self._times = ridge.whitened, ridge, penalty, times
+
+    def solve(self, residuals):
+        weights, penalties = self._ridge.solve(residuals, penalty=self._penalty)
+        return self._times * weights, penalties
+
+
 class TestAsking:
     @pytest.mark.parametrize("positions", ["all", "last_prompt_onward"])
     def test_many_people_at_once_are_asked_as_if_one_by_one(self, search, positions):
@@ -183,36 +194,23 @@ class TestFit:
 
     def test_optimising_brings_the_model_nearer_than_the_line_does(self, search):
         """Under a weak penalty, where little but the distance counts."""
-        answers = np.array([[np.nan if value is None else value for value in ANSWERS]], dtype=float)
+        answers = np.array([ANSWERS], dtype=float)
         known = ~np.isnan(answers[0])
-
-        class Weak:
-            whitened = search._ridge.whitened
-
-            @staticmethod
-            def solve(residuals):
-                return search._ridge.solve(residuals, penalty=0.5)
+        weak = Started(search._ridge, penalty=0.5)
 
         def distance(values):
             offsets = ActivationOffsets(values.reshape(search.steered.geometry.shape), fingerprint="any")
             return float(((answers[0] - expected(search, offsets)) ** 2)[known].sum())
 
-        line = Weak.solve(answers - search.expected)[0].astype(np.float32) @ search._ridge.spread
-        steps = optimise(search._asked, Weak(), answers, search.expected)
+        line = weak.solve(answers - search.expected)[0].astype(np.float32) @ search._ridge.spread
+        steps = optimise(search._asked, weak, answers, search.expected)
         assert distance(steps) < distance(line) - 1e-3
 
     def test_optimising_never_ends_where_it_costs_more(self, search):
         """However wild the line is: a step that does not pay is taken back."""
-        answers = np.array([[np.nan if value is None else value for value in ANSWERS]], dtype=float)
+        answers = np.array([ANSWERS], dtype=float)
         known = ~np.isnan(answers[0])
-
-        class Wild:
-            whitened = search._ridge.whitened
-
-            @staticmethod
-            def solve(residuals):
-                weights, penalties = search._ridge.solve(residuals, penalty=2.0)
-                return 50 * weights, penalties
+        wild = Started(search._ridge, penalty=2.0, times=50)
 
         def cost(values):
             offsets = ActivationOffsets(values.reshape(search.steered.geometry.shape), fingerprint="any")
@@ -221,8 +219,8 @@ class TestFit:
             coordinates = np.linalg.lstsq(outwards.T, values.reshape(-1), rcond=None)[0]
             return missed / 2 + 2.0 * float(coordinates @ coordinates) / 2
 
-        start = Wild.solve(answers - search.expected)[0].astype(np.float32) @ search._ridge.spread
-        assert cost(optimise(search._asked, Wild(), answers, search.expected)) < cost(start)
+        start = wild.solve(answers - search.expected)[0].astype(np.float32) @ search._ridge.spread
+        assert cost(optimise(search._asked, wild, answers, search.expected)) < cost(start)
 
     def test_nothing_of_the_caller_is_changed(self, search, chat):
         before = {name: value.clone() for name, value in chat[0].state_dict().items()}
